@@ -1,0 +1,1 @@
+"""The rules of a mesh CA and of its rotation: pure Python, no Pulumi import."""
