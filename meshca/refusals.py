@@ -52,8 +52,8 @@ class Refusal:
     legal_at: datetime | None = None
 
     def __str__(self) -> str:
-        concerned = "; ".join(str(certificate) for certificate in self.certificates)
-        return f"{self.id}: {self.reason}{f' [{concerned}]' if concerned else ''}. {self.mitigation}"
+        named = "; ".join(str(certificate) for certificate in self.certificates)
+        return f"{self.id}: {self.reason}{f' [{named}]' if named else ''}. {self.mitigation}"
 
     def as_json(self) -> dict[str, Any]:
         """Every field as JSON values, for `--json` and for the pull-request comment."""

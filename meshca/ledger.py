@@ -1,0 +1,304 @@
+"""What the last completed `up` recorded, and until when to wait.
+
+The ledger is the stack output `rotation`: plain JSON, read back by the next preview and by the
+previews of peers. It holds no secret. Moments are RFC 3339 text; spans are whole seconds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from meshca.refusals import CertificateRef, Refusal, Refused, iso
+from meshca.rotation import Held, Identity, Intermediate, Pace, Posture
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A root or an issuer as the ledger knows it."""
+
+    certificate: CertificateRef
+    root: Identity | None = None
+    """The root above an issuer; None for a root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who was granted what: the vault's ARM id, and the object id of the add-on's identity."""
+
+    vault: str
+    principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A move as it is recorded before its first write: what an interrupted `up` may have started.
+
+    `base` is the serial of the ledger it started from, so that a ledger that has moved on tells
+    it is over.
+    """
+
+    base: int
+    stance: str
+    posture: Posture
+
+    def as_json(self) -> dict[str, Any]:
+        """The form kept in the state by the Stash that every secret waits for."""
+        return {"base": self.base, "stance": self.stance, "posture": _posture_json(self.posture)}
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The posture in force, the postures that still count, and what they are made of."""
+
+    serial: int
+    """Grows with every completed move and with every interrupted one that was taken back."""
+    stance: str
+    posture: Posture
+    since: datetime
+    pace: Pace
+    window: tuple[Held, ...] = ()
+    records: Mapping[Identity, Record] = field(default_factory=dict)
+    access: Access | None = None
+    propagation: str = "waiting"
+    """How propagation is established: `waiting` (for windows to pass) or `restarts` (evidence)."""
+    override: Mapping[str, str] | None = None
+    """The break-glass that admitted the move in force, as it stood in the configuration."""
+    mixed: str | None = None
+    """The stance whose secrets were only partly written; None when the four files are whole."""
+
+    def held(self) -> tuple[Held, ...]:
+        """Everything that may still be in use here: the posture in force, and the window."""
+        return (Held(self.posture, self.pace), *self.window)
+
+    def as_json(self) -> dict[str, Any]:
+        """The stack output `rotation`, for people and for the next preview."""
+        phase, active, *following = self.stance.split()
+
+        def certificate(identity: Identity) -> dict[str, Any]:
+            return self.records[identity].certificate.as_json()
+
+        return {
+            "version": VERSION,
+            "serial": self.serial,
+            "state": "mixed" if self.mixed else "complete",
+            "mixed": self.mixed,
+            "stance": self.stance,
+            "phase": phase,
+            "activeIssuer": active,
+            "nextIssuer": following[0] if following else None,
+            "trusted": [certificate(identity) for identity in self.posture.trust],
+            "signer": certificate(self.posture.signer.identity),
+            "since": iso(self.since),
+            "propagation": self.propagation,
+            "posture": _posture_json(self.posture),
+            "pace": _pace_json(self.pace),
+            "window": [_held_json(entry) for entry in self.window],
+            "records": {
+                identity: {**record.certificate.as_json(), "root": record.root}
+                for identity, record in self.records.items()
+            },
+            "access": {"vault": self.access.vault, "principal": self.access.principal}
+            if self.access
+            else None,
+            "override": dict(self.override) if self.override else None,
+        }
+
+
+def advance(
+    ledger: Ledger | None,
+    *,
+    now: datetime,
+    stance: str,
+    posture: Posture,
+    pace: Pace,
+    records: Mapping[Identity, Record],
+    access: Access | None,
+    attempt: Attempt | None = None,
+    override: Mapping[str, str] | None = None,
+    restarted: datetime | None = None,
+) -> Ledger:
+    """The ledger after an `up` that completed `posture` at `now`.
+
+    Whatever was or may have been in force until now enters the window: the previous posture, and
+    an interrupted attempt at another one. `restarted` is the moment after which every istiod
+    showed the new material and no older meshed pod was left: nothing that ended before it counts
+    any longer. Without any change the ledger stays as it is, byte for byte.
+    """
+    if ledger is None:
+        return Ledger(
+            1, stance, posture, now, pace, records=records, access=access, override=override
+        )
+    unfinished = pending_attempt(ledger, attempt)
+    ended = [
+        Held(ledger.posture, ledger.pace.slower(pace), now)
+        for changed in (ledger.posture != posture or _shortens(ledger.pace, pace),)
+        if changed
+    ]
+    if unfinished and unfinished.posture != posture:
+        ended.append(Held(unfinished.posture, ledger.pace.slower(pace), now))
+    alive = [entry for entry in ledger.window if (entry.leaves_trust_window() or now) > now]
+    window = [*alive, *ended]
+    if restarted is not None:
+        window = [entry for entry in window if entry.until is None or entry.until > restarted]
+    moved = ledger.posture != posture
+    remembered = {
+        identity: record
+        for identity, record in ledger.records.items()
+        if any(identity in _members(entry.posture) for entry in window)
+    }
+    return replace(
+        ledger,
+        serial=ledger.serial + 1 if moved or unfinished else ledger.serial,
+        stance=stance,
+        posture=posture,
+        since=now if moved else ledger.since,
+        pace=pace,
+        window=tuple(window) if ended or restarted else ledger.window,
+        records={**remembered, **records},
+        access=access,
+        propagation="restarts" if restarted else "waiting" if moved else ledger.propagation,
+        override=override if moved else ledger.override,
+        mixed=None,
+    )
+
+
+def _members(posture: Posture) -> tuple[Identity, ...]:
+    return (*posture.trust, posture.signer.identity, posture.signer.root, *posture.chain)
+
+
+def _shortens(before: Pace, after: Pace) -> bool:
+    """Leaves of a longer life are still about when the configured life becomes shorter."""
+    return before.slower(after) != after
+
+
+def pending_attempt(ledger: Ledger | None, attempt: Attempt | None) -> Attempt | None:
+    """The attempt, unless a completed `up` has settled it."""
+    base = ledger.serial if ledger else 0
+    return attempt if attempt and attempt.base == base else None
+
+
+def parse(value: object, *, where: str) -> Ledger | None:
+    """The ledger out of a stack output; None when there is none yet.
+
+    Raises Refused (`ledger-unreadable`) for anything that this program did not write: guessing
+    about a live mesh is worse than stopping.
+    """
+    if value is None:
+        return None
+    try:
+        return _ledger(_mapping(value))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused([_unreadable(where, error)]) from error
+
+
+def parse_attempt(value: object) -> Attempt | None:
+    """The attempt out of the Stash's input; None when there is none."""
+    if value is None:
+        return None
+    try:
+        fields = _mapping(value)
+        return Attempt(int(fields["base"]), str(fields["stance"]), _posture(fields["posture"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refused([_unreadable("the recorded attempt", error)]) from error
+
+
+def peer_window(value: object, *, peer: str) -> Sequence[Held]:
+    """What still counts in a peer's mesh, out of its ledger."""
+    ledger = parse(value, where=f"the output `rotation` of stack {peer}")
+    return [] if ledger is None else [replace(entry, peer=peer) for entry in ledger.held()]
+
+
+def _unreadable(where: str, error: Exception) -> Refusal:
+    return Refusal(
+        "ledger-unreadable",
+        f"{where} is not a ledger this program wrote ({type(error).__name__}: {error})",
+        "Restore the stack's state from a backup (`pulumi stack import`), or use the version of "
+        "this program that wrote it.",
+    )
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError("not a mapping")
+    return value
+
+
+def _ledger(fields: Mapping[str, Any]) -> Ledger:
+    if int(fields["version"]) != VERSION:
+        raise ValueError(f"version {fields['version']}")
+    access = fields["access"]
+    return Ledger(
+        serial=int(fields["serial"]),
+        stance=str(fields["stance"]),
+        posture=_posture(fields["posture"]),
+        since=_moment(fields["since"]),
+        pace=_pace(fields["pace"]),
+        window=tuple(_held(entry) for entry in fields["window"]),
+        records={identity: _record(entry) for identity, entry in fields["records"].items()},
+        access=Access(access["vault"], access["principal"]) if access else None,
+        propagation=str(fields["propagation"]),
+        override=fields["override"],
+        mixed=fields["mixed"],
+    )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} names no time zone")
+    return moment
+
+
+def _posture_json(posture: Posture) -> dict[str, Any]:
+    return {
+        "trust": list(posture.trust),
+        "signer": {"identity": posture.signer.identity, "root": posture.signer.root},
+        "chain": list(posture.chain),
+    }
+
+
+def _posture(fields: Mapping[str, Any]) -> Posture:
+    signer = fields["signer"]
+    return Posture(
+        tuple(fields["trust"]),
+        Intermediate(signer["identity"], signer["root"]),
+        tuple(fields["chain"]),
+    )
+
+
+def _pace_json(pace: Pace) -> dict[str, int]:
+    return {
+        "leafTtl": int(pace.leaf_ttl.total_seconds()),
+        "poll": int(pace.poll.total_seconds()),
+        "slack": int(pace.slack.total_seconds()),
+    }
+
+
+def _pace(fields: Mapping[str, Any]) -> Pace:
+    return Pace(*(timedelta(seconds=int(fields[key])) for key in ("leafTtl", "poll", "slack")))
+
+
+def _held_json(entry: Held) -> dict[str, Any]:
+    return {
+        "posture": _posture_json(entry.posture),
+        "pace": _pace_json(entry.pace),
+        "until": iso(entry.until) if entry.until else None,
+    }
+
+
+def _held(fields: Mapping[str, Any]) -> Held:
+    return Held(_posture(fields["posture"]), _pace(fields["pace"]), _moment(fields["until"]))
+
+
+def _record(fields: Mapping[str, Any]) -> Record:
+    return Record(
+        CertificateRef(
+            str(fields["name"]),
+            fields["sha256"],
+            _moment(fields["notAfter"]) if fields["notAfter"] else None,
+        ),
+        fields["root"],
+    )
