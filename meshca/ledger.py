@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from meshca.refusals import CertificateRef, Refusal, Refused, iso
-from meshca.rotation import Held, Identity, Intermediate, Pace, Posture
+from meshca.rotation import GENERATED, Held, Identity, Intermediate, Pace, Posture
 
 VERSION = 1
 
@@ -62,6 +62,8 @@ class Ledger:
     window: tuple[Held, ...] = ()
     records: Mapping[Identity, Record] = field(default_factory=dict)
     access: Access | None = None
+    mesh: bool = False
+    """Whether the mesh reads the secrets: from then on its vault cannot change."""
     propagation: str = "waiting"
     """How propagation is established: `waiting` (for windows to pass) or `restarts` (evidence)."""
     override: Mapping[str, str] | None = None
@@ -72,6 +74,10 @@ class Ledger:
     def held(self) -> tuple[Held, ...]:
         """Everything that may still be in use here: the posture in force, and the window."""
         return (Held(self.posture, self.pace), *self.window)
+
+    def with_mixed(self, stance: str) -> "Ledger":
+        """The same, knowing that only a part of another posture's secrets was written."""
+        return replace(self, mixed=stance)
 
     def as_json(self) -> dict[str, Any]:
         """The stack output `rotation`, for people and for the next preview."""
@@ -103,6 +109,7 @@ class Ledger:
             "access": {"vault": self.access.vault, "principal": self.access.principal}
             if self.access
             else None,
+            "mesh": self.mesh,
             "override": dict(self.override) if self.override else None,
         }
 
@@ -116,6 +123,7 @@ def advance(
     pace: Pace,
     records: Mapping[Identity, Record],
     access: Access | None,
+    mesh: bool,
     attempt: Attempt | None = None,
     override: Mapping[str, str] | None = None,
     restarted: datetime | None = None,
@@ -129,7 +137,15 @@ def advance(
     """
     if ledger is None:
         return Ledger(
-            1, stance, posture, now, pace, records=records, access=access, override=override
+            1,
+            stance,
+            posture,
+            now,
+            pace,
+            records=records,
+            access=access,
+            mesh=mesh,
+            override=override,
         )
     unfinished = pending_attempt(ledger, attempt)
     ended = [
@@ -147,7 +163,7 @@ def advance(
     remembered = {
         identity: record
         for identity, record in ledger.records.items()
-        if any(identity in _members(entry.posture) for entry in window)
+        if any(identity in entry.posture.members() for entry in window)
     }
     return replace(
         ledger,
@@ -159,14 +175,11 @@ def advance(
         window=tuple(window) if ended or restarted else ledger.window,
         records={**remembered, **records},
         access=access,
+        mesh=mesh,
         propagation="restarts" if restarted else "waiting" if moved else ledger.propagation,
         override=override if moved else ledger.override,
         mixed=None,
     )
-
-
-def _members(posture: Posture) -> tuple[Identity, ...]:
-    return (*posture.trust, posture.signer.identity, posture.signer.root, *posture.chain)
 
 
 def _shortens(before: Pace, after: Pace) -> bool:
@@ -208,7 +221,21 @@ def parse_attempt(value: object) -> Attempt | None:
 def peer_window(value: object, *, peer: str) -> Sequence[Held]:
     """What still counts in a peer's mesh, out of its ledger."""
     ledger = parse(value, where=f"the output `rotation` of stack {peer}")
-    return [] if ledger is None else [replace(entry, peer=peer) for entry in ledger.held()]
+    if ledger is None:
+        return []
+    return [
+        replace(entry, posture=_foreign(entry.posture, peer), peer=peer) for entry in ledger.held()
+    ]
+
+
+def _foreign(posture: Posture, peer: str) -> Posture:
+    """What another stack generated is none of ours, whatever its name."""
+
+    def qualify(identity: Identity) -> Identity:
+        return f"{peer}/{identity}" if identity.startswith(GENERATED) else identity
+
+    signer = Intermediate(qualify(posture.signer.identity), qualify(posture.signer.root))
+    return Posture(tuple(map(qualify, posture.trust)), signer, tuple(map(qualify, posture.chain)))
 
 
 def _unreadable(where: str, error: Exception) -> Refusal:
@@ -239,6 +266,7 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
         window=tuple(_held(entry) for entry in fields["window"]),
         records={identity: _record(entry) for identity, entry in fields["records"].items()},
         access=Access(access["vault"], access["principal"]) if access else None,
+        mesh=bool(fields["mesh"]),
         propagation=str(fields["propagation"]),
         override=fields["override"],
         mixed=fields["mixed"],

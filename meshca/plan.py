@@ -4,25 +4,25 @@ Everything here runs before a resource registers, so that a preview shows the sa
 `up`, and neither `--target` nor `--skip-preview` goes around it.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import product
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from meshca import certificates
-from meshca.ledger import Attempt, Ledger
+from meshca.ledger import Attempt, Ledger, pending_attempt
 from meshca.material import Material
-from meshca.refusals import CertificateRef, Refusal, Refused, iso
+from meshca.members import Member, members
+from meshca.readiness import (
+    certificate_refusals,
+    expiry_refusals,
+    ledger_refusals,
+    revision_refusals,
+)
+from meshca.refusals import CertificateRef, Refusal, Refused
 from meshca.rotation import (
     Describe,
     Held,
     Identity,
-    Intermediate,
     Pace,
     Phase,
     Posture,
@@ -34,36 +34,20 @@ from meshca.rotation import (
 )
 from meshca.settings import Settings
 
-SIGNER_LIFETIMES = 6
-"""A certificate must have this many leaf lifetimes left when a move brings it in: SPIRE keeps the
-same distance between a leaf and its authority."""
-
-ROOT_ROTATION_SINCE = 20
-"""The first Istio minor release whose istiod takes a changed root-cert without a restart
-(`Updating new ROOT-CA not supported` is its only answer up to 1.19)."""
-
-NEVER_ADMITTED = frozenset({"not-ready", "ledger-unreadable", "override-useless"})
-"""Refusals that no override lifts: there is nothing to write, or nothing is known."""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A root or an issuer of the configuration, as the rotation sees it."""
-
-    name: str
-    identity: Identity
-    root: Identity | None
-    """None for a root."""
-    certificate: x509.Certificate | None
-    """None for what the program generates: it is known only while resources run."""
-    not_after: datetime
-
-    @property
-    def reference(self) -> CertificateRef:
-        """How a refusal names it."""
-        if self.certificate is None:
-            return CertificateRef(self.name)
-        return certificates.reference(self.name, self.certificate)
+ADMISSIBLE = frozenset(
+    {
+        "signs-too-early",
+        "retires-too-early",
+        "chain-too-early",
+        "drops-chain-too-early",
+        "trust-jumps",
+        "will-expire",
+        "revision",
+        "ledger-missing",
+    }
+)
+"""What an override may lift: risks that an operator can judge. It never lifts what istiod itself
+would refuse to load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,56 +67,14 @@ class Plan:
     admitted: tuple[Refusal, ...]
     """The refusals that the override lifted."""
 
+    @property
+    def trusted(self) -> frozenset[str]:
+        """The names of the roots that the posture trusts."""
+        return frozenset(self.named(identity) for identity in self.posture.trust)
+
     def named(self, identity: Identity) -> str:
         """The configuration's name of a root or an issuer of the posture."""
         return self.members[identity].name
-
-
-def members(
-    settings: Settings, material: Material, *, scope: str, now: datetime
-) -> dict[str, Member]:
-    """Every root and every issuer that has, or will get, a certificate; by name, issuers last.
-
-    An offline certificate is its SHA-256, whatever its name. What the program generates is known
-    by stack (`scope`), name and recipe: a changed recipe would make another certificate.
-    """
-    found: dict[str, Member] = {}
-    for name, root in settings.roots.items():
-        certificate = material.roots.get(name)
-        if certificate is not None:
-            found[name] = _offline(name, None, certificate)
-        elif root.generated is not None:
-            recipe = root.generated.model_dump_json()
-            found[name] = _generated(scope, name, None, recipe, now + root.generated.validity)
-    for name, issuer in settings.issuers.items():
-        above = found[issuer.root]
-        certificate = material.issuers.get(name)
-        if certificate is not None:
-            found[name] = _offline(name, above.identity, certificate)
-        elif not settings.pending(name):
-            recipe = json.dumps([issuer.model_dump_json(), _public(material, name)])
-            found[name] = _generated(scope, name, above.identity, recipe, now + issuer.validity)
-    return found
-
-
-def _offline(name: str, root: Identity | None, certificate: x509.Certificate) -> Member:
-    identity = f"sha256:{certificates.fingerprint(certificate)}"
-    return Member(name, identity, root, certificate, certificate.not_valid_after_utc)
-
-
-def _generated(
-    scope: str, name: str, root: Identity | None, recipe: str, not_after: datetime
-) -> Member:
-    digest = hashlib.sha256(f"{root}\n{recipe}".encode()).hexdigest()[:16]
-    return Member(name, f"generated:{scope}/{name}:{digest}", root, None, not_after)
-
-
-def _public(material: Material, name: str) -> str | None:
-    key = material.keys.get(name)
-    if key is None:
-        return None
-    public = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(public).hexdigest()
 
 
 def pace_of(settings: Settings) -> Pace:
@@ -146,7 +88,6 @@ def plan(
     *,
     ledger: Ledger | None,
     peers: Sequence[Held] = (),
-    scope: str,
     now: datetime,
 ) -> Plan | None:
     """The admitted plan; None while no issuer is active yet (the bootstrap of an offline CA).
@@ -157,25 +98,25 @@ def plan(
         if ledger is not None:
             raise Refused([_issuer_taken_away(ledger)])
         return None
-    known = members(settings, material, scope=scope, now=now)
-    _refuse_pending(settings, material, known)
+    known = members(settings, material, now=now)
+    _refuse_pending(settings, known)
     wanted = _posture(known, settings.rotation_phase, settings.active_issuer, settings.next_issuer)
     by_identity = {member.identity: member for member in known.values()}
     pace = pace_of(settings)
     moves = ledger is None or ledger.posture != wanted
     judged_at = now if ledger is None or moves else ledger.since
-    refusals = _certificate_refusals(settings, material, known, wanted, judged_at)
+    refusals = certificate_refusals(settings, material, known, wanted, judged_at)
     if moves:
         describe = _describer(by_identity, ledger)
-        step = _step(settings, known, ledger, wanted)
+        advice = _advice(settings, known, ledger, wanted)
         held = (*(ledger.held() if ledger else ()), *peers)
         held = tuple(Held(h.posture, h.pace.slower(pace), h.until, h.peer) for h in held)
         refusals += [
-            *_ledger_refusals(settings, ledger),
-            *window_refusals(held, wanted, now=now, describe=describe, step=step),
-            *trust_refusals(held, wanted, describe=describe, step=step),
-            *_expiry_refusals(wanted, ledger, by_identity, pace, now),
-            *_revision_refusals(settings, wanted, ledger),
+            *ledger_refusals(settings, ledger),
+            *window_refusals(held, wanted, now=now, describe=describe, advice=advice),
+            *trust_refusals(held, wanted, describe=describe, advice=advice),
+            *expiry_refusals(wanted, ledger, by_identity, pace, now),
+            *revision_refusals(settings, wanted, ledger),
         ]
     move = f"{ledger.stance if ledger else 'unknown'} -> {settings.stance}"
     override, admitted = _admit(settings, move, refusals)
@@ -201,36 +142,30 @@ def _admit(
         if refusals:
             raise Refused(refusals)
         return None, ()
-    stays = [refusal for refusal in refusals if refusal.id in NEVER_ADMITTED]
-    lifted = tuple(refusal for refusal in refusals if refusal.id not in NEVER_ADMITTED)
-    if override.move != move or not lifted:
-        what = f"admits `{override.move}`, but this is `{move}`"
-        if override.move == move:
-            what = f"admits `{move}`, which nothing refuses"
-        useless = Refusal(
-            "override-useless",
-            f"the override {what}",
-            "Remove `override` from the stack configuration; it is for one refused move only.",
-        )
-        raise Refused([*refusals, useless] if override.move != move else [useless, *stays])
+    stays = [refusal for refusal in refusals if refusal.id not in ADMISSIBLE]
+    lifted = tuple(refusal for refusal in refusals if refusal.id in ADMISSIBLE)
+    if override.move != move:
+        raise Refused([*refusals, _useless(f"admits `{override.move}`, but this is `{move}`")])
+    if not lifted:
+        raise Refused([*stays, _useless(f"admits `{move}`, which nothing refuses")])
     if stays:
         raise Refused(stays)
     return {"move": override.move, "reason": override.reason}, lifted
 
 
-def _posture(
-    known: Mapping[str, Member], phase: Phase, active: str, following: str | None
-) -> Posture:
-    return (
-        posture(phase, _intermediate(known[active]), _intermediate(known[following]))
-        if (following)
-        else posture(phase, _intermediate(known[active]))
+def _useless(what: str) -> Refusal:
+    return Refusal(
+        "override-useless",
+        f"the override {what}",
+        "Remove `override` from the stack configuration: it is for one refused move only.",
     )
 
 
-def _intermediate(member: Member) -> Intermediate:
-    assert member.root is not None, "an issuer has a root"
-    return Intermediate(member.identity, member.root)
+def _posture(
+    known: Mapping[str, Member], phase: Phase, active: str, following: str | None
+) -> Posture:
+    after = known[following].intermediate if following is not None else None
+    return posture(phase, known[active].intermediate, after)
 
 
 def _describer(known: Mapping[Identity, Member], ledger: Ledger | None) -> Describe:
@@ -244,12 +179,19 @@ def _describer(known: Mapping[Identity, Member], ledger: Ledger | None) -> Descr
     return describe
 
 
-def _step(
+def _advice(
     settings: Settings, known: Mapping[str, Member], ledger: Ledger | None, wanted: Posture
 ) -> str | None:
-    """The move to make first on the way from the ledger's posture to the wanted one."""
+    """What to do first on the way from the ledger's posture to the wanted one."""
     if ledger is None:
         return None
+    for identity in sorted(ledger.posture.members()):
+        name = ledger.records[identity].certificate.name
+        if name in known and known[name].identity != identity:
+            return (
+                f"The configuration makes `{name}` another certificate than the one in use: "
+                "restore it, and give the new one a name of its own."
+            )
     named = dict.fromkeys(
         name
         for name in (*ledger.stance.split()[1:], settings.active_issuer, settings.next_issuer)
@@ -264,10 +206,11 @@ def _step(
                 candidates[stance(phase, active, following)] = _posture(
                     known, phase, active, following
                 )
-    return first_step(ledger.posture, wanted, candidates)
+    step = first_step(ledger.posture, wanted, candidates)
+    return f"Make the move `{step}` first." if step else None
 
 
-def _refuse_pending(settings: Settings, material: Material, known: Mapping[str, Member]) -> None:
+def _refuse_pending(settings: Settings, known: Mapping[str, Member]) -> None:
     wanted = (settings.active_issuer, settings.next_issuer)
     pending = [name for name in wanted if name is not None and name not in known]
     if pending:
@@ -279,8 +222,8 @@ def _not_ready(name: str, root: str) -> Refusal:
         "not-ready",
         f"issuer {name} has no certificate yet",
         f"Leave {name} out of activeIssuer and nextIssuer, run `pulumi up`, sign the request in "
-        f"the output `csrs` on the machine that holds root {root} (`python -m meshca sign`), and set "
-        f"`issuers.{name}.certificate` to the file.",
+        f"the output `csrs` on the machine that holds root {root} (`python -m meshca sign`), and "
+        f"set `issuers.{name}.certificate` to the file.",
         (CertificateRef(name),),
     )
 
@@ -293,116 +236,21 @@ def _issuer_taken_away(ledger: Ledger) -> Refusal:
     )
 
 
-def _certificate_refusals(
-    settings: Settings,
-    material: Material,
-    known: Mapping[str, Member],
-    wanted: Posture,
-    judged_at: datetime,
-) -> list[Refusal]:
-    """What the rules of a mesh CA say about the files of the wanted posture.
+def unfinished(ledger: Ledger | None, recorded: Attempt | None, wanted: Attempt) -> Refusal | None:
+    """Why another move may not start over an interrupted one; None when it may.
 
-    Generated certificates are judged as they come into being, by `meshca.bundle`.
+    What the interrupted `up` started may be in force beside the ledger's posture. Finishing it and
+    taking it back are always safe (the move was legal, and the predicate is symmetric); anything
+    else is judged once it is known which of the two holds. Before the first ledger no mesh reads
+    the secrets yet, so nothing can break.
     """
-    refusals: list[Refusal] = []
-    for member in known.values():
-        if member.certificate is None:
-            continue
-        if member.root is None:
-            if member.identity in wanted.trust:
-                refusals += certificates.root_refusals(
-                    member.name, member.certificate, now=judged_at
-                )
-        elif member.identity in wanted.chain:
-            root_name = settings.issuers[member.name].root
-            root = known[root_name].certificate
-            assert root is not None, "settings refuse a certificate under a generated root"
-            refusals += certificates.issuer_refusals(
-                member.name,
-                member.certificate,
-                root_name=root_name,
-                root=root,
-                now=judged_at,
-                leaf_ttl=settings.leaf_ttl,
-            )
-            if (key := material.keys.get(member.name)) is not None:
-                refusals += certificates.key_refusals(member.name, member.certificate, key)
-    return refusals
-
-
-def _ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
-    if ledger is not None or settings.rotation_phase is Phase.STEADY:
-        return []
-    return [
-        Refusal(
-            "ledger-missing",
-            f"nothing is known of what this mesh trusts and uses, so `{settings.stance}` cannot be "
-            "judged",
-            "Start with `rotationPhase: steady` and the issuer that signs today; the first "
-            "completed `pulumi up` writes the ledger.",
-        )
-    ]
-
-
-def enough_life(not_after: datetime, leaf_ttl: timedelta, now: datetime) -> bool:
-    """True when a certificate brought in now has the life a signer needs."""
-    return not_after - now >= SIGNER_LIFETIMES * leaf_ttl
-
-
-def _expiry_refusals(
-    wanted: Posture,
-    ledger: Ledger | None,
-    known: Mapping[Identity, Member],
-    pace: Pace,
-    now: datetime,
-) -> list[Refusal]:
-    """`will-expire`: what a move brings in must outlive what it is brought in for.
-
-    Istio clamps a leaf to the end of its signer (security/pkg/pki/ca/ca.go), so leaves under an
-    ending signer get shorter and renewals denser, until none can be issued.
-    """
-    before = ledger.posture if ledger else None
-    brought_in = [
-        identity
-        for identity in dict.fromkeys((*wanted.trust, wanted.signer.identity, *wanted.chain))
-        if before is None
-        or identity not in (*before.trust, *before.chain)
-        or (identity == wanted.signer.identity and before.signer != wanted.signer)
-    ]
-    ending = [
-        known[identity]
-        for identity in brought_in
-        if not enough_life(known[identity].not_after, pace.leaf_ttl, now)
-    ]
-    if not ending:
-        return []
-    needed = now + SIGNER_LIFETIMES * pace.leaf_ttl
-    return [
-        Refusal(
-            "will-expire",
-            f"what a move brings in must be valid until {iso(needed)} at least "
-            f"({SIGNER_LIFETIMES} leaf lifetimes)",
-            "Issue a certificate with a longer life, and rotate to that one.",
-            tuple(member.reference for member in ending),
-        )
-    ]
-
-
-def _revision_refusals(settings: Settings, wanted: Posture, ledger: Ledger | None) -> list[Refusal]:
-    """`revision`: Istio releases that do not take a changed root-cert while running."""
-    if ledger is None or ledger.posture.trust == wanted.trust:
-        return []
-    old = [
-        revision
-        for revision in settings.cluster.revisions
-        if int(revision.rsplit("-", 1)[1]) < ROOT_ROTATION_SINCE
-    ]
-    if not old:
-        return []
-    return [
-        Refusal(
-            "revision",
-            f"the trusted roots would change, and {', '.join(old)} ignores that until it restarts",
-            f"Upgrade the mesh to asm-1-{ROOT_ROTATION_SINCE} or later first.",
-        )
-    ]
+    pending = pending_attempt(ledger, recorded)
+    if ledger is None or pending is None or pending.posture == wanted.posture:
+        return None
+    return Refusal(
+        "move-unfinished",
+        f"an interrupted `up` may have started `{pending.stance}`, on the way from "
+        f"`{ledger.stance}`; `{wanted.stance}` cannot start over it",
+        f"Set the configuration to `{pending.stance}` and run `pulumi up` to finish it, or to "
+        f"`{ledger.stance}` to take it back; then make this move.",
+    )

@@ -25,7 +25,10 @@ from enum import StrEnum
 from meshca.refusals import CertificateRef, Refusal, iso
 
 Identity = str
-"""What a root or an issuer is, whatever its name: see `meshca.plan.identify`."""
+"""What a root or an issuer is, whatever its name: see `meshca.members`."""
+
+GENERATED = "generated:"
+"""Begins the identity of what the program generates: such an identity means nothing elsewhere."""
 
 Describe = Callable[[Identity], CertificateRef]
 """Turns an identity into what a reader knows it by."""
@@ -55,6 +58,10 @@ class Posture:
     trust: tuple[Identity, ...]
     signer: Intermediate
     chain: tuple[Identity, ...]
+
+    def members(self) -> frozenset[Identity]:
+        """Every root and issuer that it is made of."""
+        return frozenset((*self.trust, self.signer.identity, self.signer.root, *self.chain))
 
 
 def posture(phase: Phase, active: Intermediate, following: Intermediate | None = None) -> Posture:
@@ -207,13 +214,13 @@ def window_refusals(
     *,
     now: datetime,
     describe: Describe,
-    step: str | None = None,
+    advice: str | None = None,
     rules: Sequence[_Rule] = RULES,
 ) -> list[Refusal]:
     """Every rule of the predicate that the wanted posture breaks, with the time that mends it.
 
-    `step` is the move to make first, told when an offending posture is still in force (waiting
-    does not help then). `rules` exists for the proof that each of them is needed.
+    `advice` is what to do first when an offending posture is still in force (waiting does not help
+    then). `rules` exists for the proof that each of them is needed.
     """
     refusals = []
     for rule in rules:
@@ -233,7 +240,7 @@ def window_refusals(
                 Refusal(
                     rule.id,
                     rule.reason,
-                    _mitigation(rule, offending, legal_at, step),
+                    _mitigation(rule, offending, legal_at, advice),
                     tuple(describe(identity) for identity in missing),
                     legal_at,
                 )
@@ -245,7 +252,7 @@ def _mitigation(
     rule: _Rule,
     offending: Sequence[tuple[Held, datetime | None]],
     legal_at: datetime | None,
-    step: str | None,
+    advice: str | None,
 ) -> str:
     peers = sorted({entry.peer for entry, _ in offending if entry.peer})
     blocking = sorted({entry.peer for entry, end in offending if entry.peer and end is None})
@@ -257,13 +264,11 @@ def _mitigation(
             "trust the root of the signer" if rule.id == "signs-too-early" else "move off that root"
         )
         return f"First make these stacks {verb}: {', '.join(blocking)}."
-    if step:
-        return f"Make the move `{step}` first."
-    return "No sequence of moves leads there; go back to a steady phase and start from it."
+    return advice or "No sequence of moves leads there: rotate from a steady phase."
 
 
 def trust_refusals(
-    held: Sequence[Held], wanted: Posture, *, describe: Describe, step: str | None = None
+    held: Sequence[Held], wanted: Posture, *, describe: Describe, advice: str | None = None
 ) -> list[Refusal]:
     """`trust-jumps`: trust only grows or only shrinks in one move, and keeps its order.
 
@@ -280,9 +285,7 @@ def trust_refusals(
                     "trust-jumps",
                     "roots would be added and dropped (or reordered) in one move: a running istiod "
                     "refuses that and takes it at its next restart",
-                    f"Make the move `{step}` first."
-                    if step
-                    else "Add roots in one move and drop them in a later one.",
+                    advice or "Add roots in one move and drop them in a later one.",
                     tuple(describe(identity) for identity in changed),
                 )
             ]

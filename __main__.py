@@ -1,0 +1,78 @@
+"""A plug-in CA for the Istio add-on of one AKS cluster, and its rotation."""
+
+from pathlib import Path
+
+import pulumi
+from pulumi_azure_native import resources
+
+from components import stack
+from components.access import Access
+from components.attempt import AttemptRecord
+from components.authority import Authority
+from components.cluster import Cluster
+from components.ledger import clock, rotation
+from components.refusing import refusing
+from components.vault import BundleSecrets, Vault
+from meshca import material, mesh, settings
+from meshca.plan import plan
+
+
+async def main() -> pulumi.Inputs:
+    """Reads the settings, asks the guard, wires the components, and says what is in force."""
+    with refusing():
+        wanted = settings.load(stack.configuration())
+        files = material.read(wanted, Path.cwd())
+        azure = await stack.subscription()
+        ledger = await stack.own_ledger()
+        peers = await stack.peer_ledgers(wanted.peers)
+        admitted = plan(wanted, files, ledger=ledger, peers=peers, now=clock())
+        vault_id = azure.vault_id(wanted)
+        state = mesh.decide(wanted, ledger, vault_id=vault_id)
+
+    groups = {
+        name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
+        for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))
+    }
+    authority = Authority("authority", wanted, files, admitted.trusted if admitted else None)
+    vault = Vault(
+        "vault",
+        wanted.key_vault,
+        resource_group=groups[wanted.key_vault.resource_group],
+        tenant=azure.tenant,
+    )
+    cluster = Cluster(
+        "cluster",
+        wanted.cluster,
+        state,
+        resource_group=groups[wanted.cluster.resource_group],
+        vault_id=vault.id,
+    )
+    access = Access(
+        "access",
+        wanted.key_vault,
+        vault,
+        principal=await stack.live_add_on_identity(wanted, ledger) or cluster.add_on_identity,
+        azure=azure,
+    )
+    outputs: pulumi.Inputs = {
+        "mesh": cluster.id.apply(lambda _: state.value),
+        "certificates": authority.facts(),
+        "csrs": authority.requests,
+    }
+    if admitted is None:
+        return outputs
+    attempt = AttemptRecord("rotation-attempt", admitted, ledger)
+    secrets = BundleSecrets("secrets", wanted, admitted, authority, vault, attempt, ledger)
+    ledger_after = rotation(
+        ledger,
+        mesh=state,
+        vault_id=vault_id,
+        bundle=secrets,
+        attempt=attempt,
+        access=access,
+        cluster=cluster,
+    )
+    return {**outputs, "rotation": ledger_after}
+
+
+pulumi.run(main)

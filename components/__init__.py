@@ -1,0 +1,1 @@
+"""The program's Pulumi components: each one noun of the article, each only wiring."""

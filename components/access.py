@@ -1,0 +1,62 @@
+"""What the add-on's identity may do in the vault: an access policy, or a role."""
+
+import pulumi
+from pulumi_azure_native import authorization, keyvault
+
+from components.stack import Subscription
+from components.vault import Vault
+from meshca.settings import AccessModel, KeyVault
+
+SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6"
+"""Key Vault Secrets User. Key Vault Reader is not enough: it reads no values
+(learn.microsoft.com/azure/key-vault/general/rbac-guide)."""
+
+
+class Access(pulumi.ComponentResource):
+    """Lets the identity of the CSI secrets-provider add-on read the secrets.
+
+    `principal` resolves to the object id once access is granted.
+    """
+
+    principal: pulumi.Output[str]
+
+    def __init__(
+        self,
+        name: str,
+        settings: KeyVault,
+        vault: Vault,
+        *,
+        principal: pulumi.Input[str],
+        azure: Subscription,
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("aks-istio-ca:index:Access", name, None, opts)
+        options = pulumi.ResourceOptions(parent=self)
+        if settings.access_model is AccessModel.RBAC:
+            assignment = authorization.RoleAssignment(
+                name,
+                scope=vault.id,
+                principal_id=principal,
+                # Without the type, a freshly made identity may not be found yet.
+                principal_type=authorization.PrincipalType.SERVICE_PRINCIPAL,
+                role_definition_id=(
+                    f"/subscriptions/{azure.id}/providers/Microsoft.Authorization"
+                    f"/roleDefinitions/{SECRETS_USER}"
+                ),
+                opts=options,
+            )
+            self.principal = assignment.principal_id
+        else:
+            policy = keyvault.AccessPolicy(
+                name,
+                resource_group_name=vault.resource_group,
+                vault_name=vault.name,
+                policy=keyvault.AccessPolicyEntryArgs(
+                    tenant_id=azure.tenant,
+                    object_id=principal,
+                    permissions=keyvault.PermissionsArgs(secrets=[*settings.secret_permissions]),
+                ),
+                opts=options,
+            )
+            self.principal = policy.policy.apply(lambda granted: granted.object_id)
+        self.register_outputs({})

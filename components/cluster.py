@@ -1,0 +1,98 @@
+"""The AKS cluster, its CSI secrets-provider add-on, and its service mesh profile."""
+
+import pulumi
+from pulumi_azure_native import containerservice as aks
+
+from meshca import secrets
+from meshca.mesh import Mesh
+from meshca.settings import Cluster as ClusterSettings
+
+ADD_ON = "azureKeyvaultSecretsProvider"
+
+
+class Cluster(pulumi.ComponentResource):
+    """The cluster, with the add-on always on and the mesh as `mesh` says."""
+
+    id: pulumi.Output[str]
+    add_on_identity: pulumi.Output[str]
+    """Object id of the identity that AKS made for the add-on."""
+
+    def __init__(
+        self,
+        name: str,
+        settings: ClusterSettings,
+        mesh: Mesh,
+        *,
+        resource_group: pulumi.Input[str],
+        vault_id: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        super().__init__("aks-istio-ca:index:Cluster", name, None, opts)
+        cluster = aks.ManagedCluster(
+            name,
+            resource_name_=settings.name,
+            resource_group_name=resource_group,
+            dns_prefix=settings.dns_prefix,
+            kubernetes_version=settings.kubernetes_version,
+            identity=aks.ManagedClusterIdentityArgs(type=aks.ResourceIdentityType.SYSTEM_ASSIGNED),
+            agent_pool_profiles=[
+                aks.ManagedClusterAgentPoolProfileArgs(
+                    name=settings.node_pool.name,
+                    mode=aks.AgentPoolMode.SYSTEM,
+                    count=settings.node_pool.count,
+                    vm_size=settings.node_pool.vm_size,
+                    os_type=aks.OSType.LINUX,
+                )
+            ],
+            addon_profiles={
+                ADD_ON: aks.ManagedClusterAddonProfileArgs(
+                    enabled=True,
+                    config={
+                        # Off by default; without it istiod never sees a rotation.
+                        "enableSecretRotation": "true",
+                        "rotationPollInterval": settings.rotation_poll_interval,
+                    },
+                )
+            },
+            service_mesh_profile=_mesh_profile(mesh, settings, vault_id),
+            opts=pulumi.ResourceOptions(parent=self, protect=True),
+        )
+        self.id = cluster.id
+        self.add_on_identity = cluster.addon_profiles.apply(_object_id)
+        self.register_outputs({"id": self.id})
+
+
+def _mesh_profile(
+    mesh: Mesh, settings: ClusterSettings, vault_id: pulumi.Input[str]
+) -> aks.ServiceMeshProfileArgs | None:
+    """None while pending: AKS keeps what a request leaves out, so nothing is turned off."""
+    if mesh is Mesh.DISABLED:
+        return aks.ServiceMeshProfileArgs(mode=aks.ServiceMeshMode.DISABLED)
+    if mesh is not Mesh.ENABLED:
+        return None
+    plugin = aks.IstioPluginCertificateAuthorityArgs(
+        key_vault_id=vault_id,
+        root_cert_object_name=secrets.ROOT_CERT,
+        cert_object_name=secrets.CA_CERT,
+        key_object_name=secrets.CA_KEY,
+        cert_chain_object_name=secrets.CERT_CHAIN,
+    )
+    return aks.ServiceMeshProfileArgs(
+        mode=aks.ServiceMeshMode.ISTIO,
+        istio=aks.IstioServiceMeshArgs(
+            revisions=[*settings.revisions],
+            certificate_authority=aks.IstioCertificateAuthorityArgs(plugin=plugin),
+        ),
+    )
+
+
+def _object_id(
+    profiles: "dict[str, aks.outputs.ManagedClusterAddonProfileResponse] | None",
+) -> str:
+    profile = (profiles or {}).get(ADD_ON)
+    if profile is None or profile.identity is None or profile.identity.object_id is None:
+        raise pulumi.RunError(
+            f"the cluster shows no identity for its {ADD_ON} add-on: the state is older than the "
+            "add-on. Run `pulumi refresh`, then `pulumi up` again."
+        )
+    return str(profile.identity.object_id)

@@ -1,0 +1,80 @@
+"""What the program knows of its own stack, of its peers, and of the live cluster."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pulumi
+from pulumi.runtime.config import CONFIG
+from pulumi_azure_native import authorization, containerservice
+
+from components.cluster import ADD_ON
+from meshca.ledger import Ledger, parse, peer_window
+from meshca.rotation import Held
+from meshca.settings import Settings
+
+
+def configuration() -> dict[str, Any]:
+    """The whole stack configuration as Pulumi hands it over, secrets decrypted."""
+    return dict(CONFIG.get())
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """Where the deploying identity is logged in."""
+
+    id: str
+    tenant: str
+
+    def vault_id(self, settings: Settings) -> str:
+        """The ARM id that the configured vault has or will have."""
+        return (
+            f"/subscriptions/{self.id}/resourceGroups/{settings.key_vault.resource_group}"
+            f"/providers/Microsoft.KeyVault/vaults/{settings.key_vault.name}"
+        )
+
+
+async def subscription() -> Subscription:
+    """The subscription and tenant of the configured Azure login."""
+    client = await authorization.get_client_config()
+    return Subscription(client.subscription_id, client.tenant_id)
+
+
+async def own_ledger() -> Ledger | None:
+    """The ledger that this stack's last completed `up` recorded; None before the first.
+
+    Raises Refused when it cannot be read.
+    """
+    stack = "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
+    return parse(await _rotation(stack), where="the output `rotation`")
+
+
+async def peer_ledgers(peers: Sequence[str]) -> list[Held]:
+    """What still counts in the meshes of the given stacks. Raises Refused as `own_ledger`."""
+    return [entry for peer in peers for entry in peer_window(await _rotation(peer), peer=peer)]
+
+
+async def _rotation(stack: str) -> object:
+    reference = pulumi.StackReference(stack)
+    return (await reference.get_output_details("rotation")).value
+
+
+async def live_add_on_identity(settings: Settings, ledger: Ledger | None) -> str | None:
+    """Object id of the add-on's identity in the live cluster; None before there is one.
+
+    Asked of the cluster itself, because a preview of any change to the cluster makes all of its
+    outputs unknown, and would show access as replaced.
+    """
+    if ledger is None:
+        return None
+    try:
+        live = await containerservice.get_managed_cluster(
+            resource_group_name=settings.cluster.resource_group,
+            resource_name=settings.cluster.name,
+        )
+    except Exception as error:  # the invoke raises nothing more specific
+        if "NotFound" in str(error):
+            return None
+        raise
+    profile = (live.addon_profiles or {}).get(ADD_ON)
+    return profile.identity.object_id if profile and profile.identity else None

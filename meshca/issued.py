@@ -1,0 +1,131 @@
+"""A plan meets its certificates: the secrets, the bundle and the ledger, once all are known."""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from cryptography import x509
+
+from meshca import bundle, certificates, secrets
+from meshca.ledger import Access, Attempt, Ledger, Record, advance
+from meshca.plan import Plan
+from meshca.refusals import Refusal, Refused
+from meshca.rotation import Identity
+
+
+class Issued:
+    """A plan together with the certificates of its roots and issuers."""
+
+    def __init__(self, plan: Plan, pems: Mapping[str, str]) -> None:
+        """`pems` maps the names of roots and issuers to their certificates."""
+        self.plan = plan
+        self.certificates: Mapping[Identity, x509.Certificate] = {
+            member.identity: certificates.parse_certificate(pems[member.name], where=member.name)
+            for member in plan.members.values()
+        }
+
+    def records(self) -> Mapping[Identity, Record]:
+        """Every root and issuer as the ledger keeps it."""
+        return {
+            identity: Record(
+                certificates.reference(member.name, self.certificates[identity]), member.root
+            )
+            for identity, member in self.plan.members.items()
+        }
+
+    def secrets(
+        self, *, recorded: Attempt | None, ledger: Ledger | None, key: bool
+    ) -> Mapping[str, secrets.Secret]:
+        """The secrets to write, in order.
+
+        Raises Refused when the attempt on record is not this plan's: then the state would not
+        know what a failing `up` may have started (`--target` without the record does that). Also
+        when a certificate in use was replaced behind the program's back.
+        """
+        if self.plan.moves and recorded != self.plan.attempt:
+            raise Refused([_not_recorded(self.plan)])
+        self._refuse_replaced(ledger)
+        posture = self.plan.posture
+        return secrets.describe(
+            trust=[self._named(identity) for identity in posture.trust],
+            signer=self._named(posture.signer.identity),
+            chain=[self._named(identity) for identity in posture.chain],
+            key=key,
+        )
+
+    def bundle(self, *, key: str | None, leaf_ttl: timedelta) -> bundle.Bundle:
+        """The four files. Raises Refused for whatever istiod or a peer would not take."""
+        posture = self.plan.posture
+        made = bundle.make(
+            trust=[self.certificates[identity] for identity in posture.trust],
+            signer=self.certificates[posture.signer.identity],
+            chain=[self.certificates[identity] for identity in posture.chain],
+            key=certificates.parse_key(key, where="the signing issuer's key") if key else None,
+        )
+        if refusals := bundle.refusals(made, now=self.plan.judged_at, leaf_ttl=leaf_ttl):
+            raise Refused(refusals)
+        return made
+
+    def ledger(
+        self,
+        ledger: Ledger | None,
+        *,
+        written: Mapping[str, Mapping[str, str]],
+        expected: Mapping[str, secrets.Secret],
+        recorded: Attempt | None,
+        access: Access | None,
+        mesh: bool,
+        now: datetime,
+    ) -> Ledger | None:
+        """The ledger after this `up`, judged by what the secrets say they hold.
+
+        When they do not all hold the plan's posture (a targeted `up`), the ledger keeps the old
+        one and says `mixed`; None when there was none.
+        """
+        if any(written[name] != secret.tags for name, secret in expected.items()):
+            return ledger.with_mixed(self.plan.stance) if ledger else None
+        return advance(
+            ledger,
+            now=now,
+            stance=self.plan.stance,
+            posture=self.plan.posture,
+            pace=self.plan.pace,
+            records=self.records(),
+            access=access,
+            mesh=mesh,
+            attempt=recorded,
+            override=self.plan.override,
+        )
+
+    def _named(self, identity: Identity) -> secrets.Named:
+        return secrets.Named(self.plan.named(identity), self.certificates[identity])
+
+    def _refuse_replaced(self, ledger: Ledger | None) -> None:
+        for identity, record in (ledger.records if ledger else {}).items():
+            certificate = self.certificates.get(identity)
+            if certificate is None or identity not in self.plan.posture.members():
+                continue
+            if record.certificate.sha256 != certificates.fingerprint(certificate):
+                raise Refused(
+                    [
+                        Refusal(
+                            "replaced",
+                            f"the generated certificate of {record.certificate.name} is not the "
+                            "one the ledger recorded",
+                            "Restore it with `pulumi stack import` of an earlier state, or give "
+                            "the new one a name of its own and rotate to it.",
+                            (
+                                record.certificate,
+                                certificates.reference(record.certificate.name, certificate),
+                            ),
+                        )
+                    ]
+                )
+
+
+def _not_recorded(plan: Plan) -> Refusal:
+    return Refusal(
+        "not-recorded",
+        f"the move to `{plan.stance}` is not on record, so no secret may be written",
+        "Run `pulumi up` without `--target`, or add the target "
+        "`--target '**pulumi:index:Stash::rotation-attempt'`.",
+    )

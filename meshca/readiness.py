@@ -1,0 +1,135 @@
+"""The rules about one posture: is everything there, sound, and going to last long enough?"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from meshca import certificates
+from meshca.ledger import Ledger
+from meshca.material import Material
+from meshca.members import Member
+from meshca.refusals import Refusal, iso
+from meshca.rotation import Identity, Pace, Phase, Posture
+from meshca.settings import Settings
+
+SIGNER_LIFETIMES = 6
+"""A certificate must have this many leaf lifetimes left when a move brings it in: SPIRE keeps the
+same distance between a leaf and its authority."""
+
+ROOT_ROTATION_SINCE = 20
+"""The first Istio minor release whose istiod takes a changed root-cert without a restart
+(`Updating new ROOT-CA not supported` is its only answer up to 1.19)."""
+
+
+def certificate_refusals(
+    settings: Settings,
+    material: Material,
+    known: Mapping[str, Member],
+    wanted: Posture,
+    judged_at: datetime,
+) -> list[Refusal]:
+    """What the rules of a mesh CA say about the files of the wanted posture.
+
+    Generated certificates are judged as they come into being, by `meshca.bundle`.
+    """
+    refusals: list[Refusal] = []
+    for member in known.values():
+        if member.certificate is None:
+            continue
+        if member.root is None:
+            if member.identity in wanted.trust:
+                refusals += certificates.root_refusals(
+                    member.name, member.certificate, now=judged_at
+                )
+        elif member.identity in wanted.chain:
+            root_name = settings.issuers[member.name].root
+            root = known[root_name].certificate
+            assert root is not None, "settings refuse a certificate under a generated root"
+            refusals += certificates.issuer_refusals(
+                member.name,
+                member.certificate,
+                root_name=root_name,
+                root=root,
+                now=judged_at,
+                leaf_ttl=settings.leaf_ttl,
+            )
+            if (key := material.keys.get(member.name)) is not None:
+                refusals += certificates.key_refusals(member.name, member.certificate, key)
+    return refusals
+
+
+def ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
+    if ledger is not None or settings.rotation_phase is Phase.STEADY:
+        return []
+    return [
+        Refusal(
+            "ledger-missing",
+            f"nothing is known of what this mesh trusts and uses, so `{settings.stance}` cannot be "
+            "judged",
+            "Start with `rotationPhase: steady` and the issuer that signs today; the first "
+            "completed `pulumi up` writes the ledger.",
+        )
+    ]
+
+
+def enough_life(not_after: datetime, leaf_ttl: timedelta, now: datetime) -> bool:
+    """True when a certificate brought in now has the life a signer needs."""
+    return not_after - now >= SIGNER_LIFETIMES * leaf_ttl
+
+
+def expiry_refusals(
+    wanted: Posture,
+    ledger: Ledger | None,
+    known: Mapping[Identity, Member],
+    pace: Pace,
+    now: datetime,
+) -> list[Refusal]:
+    """`will-expire`: what a move brings in must outlive what it is brought in for.
+
+    Istio clamps a leaf to the end of its signer (security/pkg/pki/ca/ca.go), so leaves under an
+    ending signer get shorter and renewals denser, until none can be issued.
+    """
+    before = ledger.posture if ledger else None
+    brought_in = [
+        identity
+        for identity in dict.fromkeys((*wanted.trust, wanted.signer.identity, *wanted.chain))
+        if before is None
+        or identity not in (*before.trust, *before.chain)
+        or (identity == wanted.signer.identity and before.signer != wanted.signer)
+    ]
+    ending = [
+        known[identity]
+        for identity in brought_in
+        if not enough_life(known[identity].not_after, pace.leaf_ttl, now)
+    ]
+    if not ending:
+        return []
+    needed = now + SIGNER_LIFETIMES * pace.leaf_ttl
+    return [
+        Refusal(
+            "will-expire",
+            f"what a move brings in must be valid until {iso(needed)} at least "
+            f"({SIGNER_LIFETIMES} leaf lifetimes)",
+            "Issue a certificate with a longer life, and rotate to that one.",
+            tuple(member.reference for member in ending),
+        )
+    ]
+
+
+def revision_refusals(settings: Settings, wanted: Posture, ledger: Ledger | None) -> list[Refusal]:
+    """`revision`: Istio releases that do not take a changed root-cert while running."""
+    if ledger is None or ledger.posture.trust == wanted.trust:
+        return []
+    old = [
+        revision
+        for revision in settings.cluster.revisions
+        if int(revision.rsplit("-", 1)[1]) < ROOT_ROTATION_SINCE
+    ]
+    if not old:
+        return []
+    return [
+        Refusal(
+            "revision",
+            f"the trusted roots would change, and {', '.join(old)} ignores that until it restarts",
+            f"Upgrade the mesh to asm-1-{ROOT_ROTATION_SINCE} or later first.",
+        )
+    ]
