@@ -1,8 +1,8 @@
 """Settings that are each allowed and cannot be used together.
 
-The rules read the stack file's own values, not the typed settings, so that they still run when
-something else in the file is wrong and a person sees every mistake at once. A refused value is
-UNREADABLE: rules complain only about values that they can read.
+The rules read the values of the stack file, not the typed settings, so that they still run when
+something else in the file is wrong: a person sees every mistake at once. A value that is a mistake
+itself is Unreadable here, and no rule complains about what follows from it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,191 +10,213 @@ from datetime import timedelta
 from typing import Any
 
 from . import durations
-from .mistakes import Mistake, Path, Unreadable, one_of, show, spell, suggest
-
-ROOT_VALIDITY = timedelta(days=3650)
-ISSUER_VALIDITY = timedelta(days=730)
+from .authority_settings import ISSUER_VALIDITY, ROOT_VALIDITY
+from .fields import one_of
+from .mistakes import Mistake, Path, show, spell, suggest
 
 Raw = Mapping[str, Any]
 
 
-def find(raw: Raw, namespace: str) -> Iterator[Mistake]:
-    """Every impossible combination in `raw` (top-level key to decoded value)."""
-
-    def mistake(path: Path, value: object, allowed: str) -> Mistake:
-        shown = None if value is None else show(path, value)
-        return Mistake(spell(namespace, path), shown, allowed)
-
-    found = (*_roots(raw), *_issuers(raw), *_keys(raw, namespace), *_rotation(raw), *_vault(raw))
-    return (mistake(*one) for one in found)
+def find(raw: Raw, namespace: str) -> dict[Path, Mistake]:
+    """Every impossible combination in `raw` (key without its namespace -> decoded value)."""
+    found: dict[Path, Mistake] = {}
+    for rule in (_roots, _issuers, _keys, _rotation, _key_owner, _vault):
+        for path, written, allowed in rule(_Stack(raw, namespace)):
+            found.setdefault(path, Mistake(spell(namespace, path), written, allowed))
+    return found
 
 
-Found = Iterator[tuple[Path, object, str]]
+Found = Iterator[tuple[Path, str | None, str]]
+"""Where, the value as text (None when it is missing), and what is allowed there."""
 
 
-def _table(raw: Raw, key: str) -> dict[str, Raw]:
-    """The objects by name under a top-level key; those that are unreadable are empty."""
-    table = raw.get(key)
-    if not isinstance(table, dict):
-        return {}
-    return {name: item if isinstance(item, dict) else {} for name, item in table.items()}
+class _Stack:
+    """The parts of a stack file that combine; what is unreadable or missing is empty."""
+
+    def __init__(self, raw: Raw, namespace: str) -> None:
+        self.raw = raw
+        self.namespace = namespace
+        self.roots = self._table("roots")
+        self.issuers = self._table("issuers")
+
+    def _table(self, key: str) -> dict[str, Raw]:
+        table = self.raw.get(key)
+        if not isinstance(table, dict):
+            return {}
+        return {name: item if isinstance(item, dict) else {} for name, item in table.items()}
+
+    def text(self, key: str) -> str | None:
+        """A top-level setting when it is text, in every sense of the word."""
+        value = self.raw.get(key)
+        return value if isinstance(value, str) else None
+
+    def root_of(self, issuer: Raw) -> Raw:
+        name = issuer.get("root")
+        return self.roots.get(name, {}) if isinstance(name, str) else {}
 
 
-def _readable(value: object) -> bool:
-    return value is not None and not isinstance(value, Unreadable)
+def _is_generated(root: Raw) -> bool:
+    return "generated" in root and "certificate" not in root
 
 
-def _is_generated(root: Raw | None) -> bool:
-    return root is not None and "generated" in root and "certificate" not in root
+def _is_offline(root: Raw) -> bool:
+    return "certificate" in root and "generated" not in root
 
 
-def _is_offline(root: Raw | None) -> bool:
-    return root is not None and "certificate" in root and "generated" not in root
+def _key_of(issuer: Raw) -> str | None:
+    """The issuer's key source; None when it is unreadable."""
+    key = issuer.get("key", "generated")
+    return key if isinstance(key, str) else None
 
 
-def _is_external(issuer: Raw) -> bool:
-    return issuer.get("key") == "external"
+def _roots(stack: _Stack) -> Found:
+    for name, root in stack.roots.items():
+        if not isinstance(stack.raw["roots"][name], dict):
+            continue
+        given = [key for key in ("generated", "certificate") if key in root]
+        if len(given) != 1:
+            shown = "generated together with certificate" if given else "an empty object"
+            allowed = "either generated (for development) or certificate (an offline root)"
+            yield ("roots", name), shown, allowed
 
 
-def _roots(raw: Raw) -> Found:
-    for name, root in _table(raw, "roots").items():
-        item = raw["roots"][name]
-        if isinstance(item, dict) and ("generated" in root) == ("certificate" in root):
-            allowed = 'exactly one of "generated" (development) and "certificate" (offline root)'
-            yield ("roots", name), item, allowed
-
-
-def _issuers(raw: Raw) -> Found:
-    roots = _table(raw, "roots")
-    for name, issuer in _table(raw, "issuers").items():
+def _issuers(stack: _Stack) -> Found:
+    for name, issuer in stack.issuers.items():
         at = ("issuers", name)
         root_name = issuer.get("root")
-        root = roots.get(root_name) if isinstance(root_name, str) else None
-        if isinstance(root_name, str) and roots and root is None:
-            yield (*at, "root"), root_name, f"a root: {one_of(roots)}{suggest(root_name, roots)}"
+        if isinstance(root_name, str) and stack.roots and root_name not in stack.roots:
+            allowed = f"a root, {one_of(stack.roots)}{suggest(root_name, stack.roots)}"
+            yield (*at, "root"), show(at, root_name), allowed
+        root = stack.root_of(issuer)
         if _is_generated(root):
-            yield from _under_generated_root(at, issuer, str(root_name), root or {})
+            yield from _under_generated_root(at, issuer, str(root_name), root["generated"])
         if _is_offline(root):
-            yield from _under_offline_root(at, issuer)
+            yield from _under_offline_root(at, issuer, str(root_name))
         yield from _without_effect(at, issuer)
 
 
-def _under_generated_root(at: Path, issuer: Raw, root_name: str, root: Raw) -> Found:
-    because = f"because root {root_name} is generated: the program signs its issuers"
+def _under_generated_root(at: Path, issuer: Raw, root_name: str, generated: object) -> Found:
+    because = f"root {root_name} is generated, so the program signs this issuer"
     if "certificate" in issuer:
-        yield (*at, "certificate"), issuer["certificate"], f"nothing, {because}"
-    if _is_external(issuer):
-        yield (*at, "key"), "external", f"generated or secret, {because}"
-    generated = root.get("generated")
+        yield (*at, "certificate"), show(at, issuer["certificate"]), f"no certificate: {because}"
+    if _key_of(issuer) == "external":
+        yield (*at, "key"), show(at, "external"), f"generated or secret: {because}"
     whole = _validity(generated, ROOT_VALIDITY) if isinstance(generated, dict) else None
     part = _validity(issuer, ISSUER_VALIDITY)
-    # Not equal either: the issuer is made after its root, so it would end after it too.
+    # Nor equal: the issuer is made after its root and would end after it.
     if whole is not None and part is not None and part >= whole:
-        limit = f"less than the {durations.text(whole)} of root {root_name}"
-        yield (*at, "validity"), issuer.get("validity", durations.text(part)), limit
+        written = issuer.get("validity", f"{durations.spell(part)}, the default,")
+        shown = show(at, written) if "validity" in issuer else written
+        yield (
+            (*at, "validity"),
+            shown,
+            f"less than {durations.spell(whole)}, the validity of root {root_name}",
+        )
 
 
-def _under_offline_root(at: Path, issuer: Raw) -> Found:
+def _under_offline_root(at: Path, issuer: Raw, root_name: str) -> Found:
     if "validity" in issuer:
-        allowed = "nothing, because whoever holds the offline root decides when it signs"
-        yield (*at, "validity"), issuer["validity"], allowed
-    if _is_external(issuer) and "certificate" not in issuer:
-        yield (*at, "certificate"), None, 'the path of the signed certificate, as "key" is external'
+        allowed = f"no validity: whoever signs with the offline root {root_name} decides it"
+        yield (*at, "validity"), show(at, issuer["validity"]), allowed
+    if _key_of(issuer) == "external" and "certificate" not in issuer:
+        allowed = "the path of its certificate, as its key is external"
+        yield (*at, "certificate"), None, allowed
 
 
 def _without_effect(at: Path, issuer: Raw) -> Found:
-    key = issuer.get("key", "generated")
-    if "algorithm" in issuer and key in ("secret", "external"):
-        yield (*at, "algorithm"), issuer["algorithm"], f'nothing, because "key" is {key}'
-    for subject in ("commonName", "organization"):
-        if subject in issuer and key == "external":
-            allowed = 'nothing, because "key" is external: the certificate has its subject already'
-            yield (*at, subject), issuer[subject], allowed
+    key = _key_of(issuer)
+    if key in ("secret", "external") and "algorithm" in issuer:
+        allowed = f"no algorithm: the key is {key}, so it has one"
+        yield (*at, "algorithm"), show(at, issuer["algorithm"]), allowed
+    for part in ("commonName", "organization"):
+        if key == "external" and part in issuer:
+            allowed = f"no {part}: the key is external, so the certificate has its subject"
+            yield (*at, part), show(at, issuer[part]), allowed
 
 
 def _validity(item: Raw, default: timedelta) -> timedelta | None:
-    written = item.get("validity")
-    if isinstance(written, str):
-        return durations.parse(written)
-    return default if written is None else None
-
-
-def _keys(raw: Raw, namespace: str) -> Found:
-    issuers = _table(raw, "issuers")
-    keys = raw.get("issuerKeys", {})
-    if not isinstance(keys, dict) or not issuers:
-        return
-    for name, issuer in issuers.items():
-        if issuer.get("key") == "secret" and name not in keys:
-            command = f"pulumi config set --secret --path '{namespace}:issuerKeys.{name}' < key.pem"
-            yield ("issuerKeys", name), None, f"its private key in PEM; run {command}"
-    for name in keys:
-        if name not in issuers:
-            yield ("issuerKeys", name), "", f'keys of issuers in "issuers"{suggest(name, issuers)}'
-        elif isinstance(raw["issuers"][name], dict) and issuers[name].get("key", "generated") in (
-            "generated",
-            "external",
-        ):
-            allowed = f"nothing, unless issuers.{name}.key is secret"
-            yield ("issuerKeys", name), "", allowed
-
-
-def _rotation(raw: Raw) -> Found:
-    issuers = _table(raw, "issuers")
-    phase, active, following = (
-        raw.get(key) for key in ("rotationPhase", "activeIssuer", "nextIssuer")
+    """The lifetime that a generated root or issuer asks for; None when it is unreadable."""
+    written = item.get("validity", default)
+    return (
+        durations.parse(written)
+        if isinstance(written, str)
+        else (written if isinstance(written, timedelta) else None)
     )
-    for key, name in (("activeIssuer", active), ("nextIssuer", following)):
-        if isinstance(name, str) and issuers and name not in issuers:
-            yield (key,), name, f"an issuer: {one_of(issuers)}{suggest(name, issuers)}"
-    if active is None and issuers and not (phase == "steady" and _all_pending(raw)):
+
+
+def _keys(stack: _Stack) -> Found:
+    keys = stack.raw.get("issuerKeys", {})
+    if not isinstance(keys, dict) or not stack.issuers:
+        return
+    for name, issuer in stack.issuers.items():
+        if _key_of(issuer) == "secret" and name not in keys:
+            setting = f"{stack.namespace}:issuerKeys.{name}"
+            allowed = (
+                f"its private key, as issuers.{name}.key is secret: "
+                f"pulumi config set --secret --path '{setting}' < key.pem"
+            )
+            yield ("issuerKeys", name), None, allowed
+    for name, value in keys.items():
+        at = ("issuerKeys", name)
+        if name not in stack.issuers:
+            allowed = f"keys of the issuers {one_of(stack.issuers)}{suggest(name, stack.issuers)}"
+            yield at, show(at, value), allowed
+        elif stack.issuers[name] and _key_of(stack.issuers[name]) in ("generated", "external"):
+            yield at, show(at, value), f"no key, unless issuers.{name}.key is secret"
+
+
+def _rotation(stack: _Stack) -> Found:
+    active, following = stack.raw.get("activeIssuer"), stack.raw.get("nextIssuer")
+    phase = stack.text("rotationPhase")
+    choice = one_of(stack.issuers) if stack.issuers else ""
+    for key in ("activeIssuer", "nextIssuer"):
+        name = stack.text(key)
+        if name is not None and stack.issuers and name not in stack.issuers:
+            allowed = f"an issuer, {choice}{suggest(name, stack.issuers)}"
+            yield (key,), show((key,), name), allowed
+    rotating = phase is not None and phase != "steady"
+    if active is None and stack.issuers and (rotating or _has_certificate(stack)):
         allowed = (
-            f"an issuer: {one_of(issuers)} (absent only in phase steady while all are pending)"
+            f"an issuer, {choice}; it may be absent only in phase steady while all are pending"
         )
         yield ("activeIssuer",), None, allowed
     if phase == "steady" and following is not None:
-        yield ("nextIssuer",), following, "nothing in phase steady"
-    if phase in ("distribute", "switch", "retire"):
-        if following is None:
-            yield ("nextIssuer",), None, f"the issuer to move to, in phase {phase}"
-        elif _readable(following) and following == active:
-            yield ("nextIssuer",), following, "an issuer other than activeIssuer"
-    yield from _owner_of_the_key(issuers, active, following)
+        yield ("nextIssuer",), show(("nextIssuer",), following), "no nextIssuer in phase steady"
+    if rotating and following is None:
+        yield ("nextIssuer",), None, f"the issuer to move to, as the phase is {phase}"
+    elif rotating and following == active:
+        allowed = "an issuer other than activeIssuer"
+        yield ("nextIssuer",), show(("nextIssuer",), following), allowed
 
 
-def _all_pending(raw: Raw) -> bool:
-    """True unless an issuer is certainly not pending."""
-    roots = _table(raw, "roots")
-    return all(
-        "certificate" not in issuer and not _is_generated(roots.get(str(issuer.get("root"))))
-        for issuer in _table(raw, "issuers").values()
+def _has_certificate(stack: _Stack) -> bool:
+    """Whether an issuer is not pending."""
+    return any(
+        "certificate" in issuer or _is_generated(stack.root_of(issuer))
+        for issuer in stack.issuers.values()
     )
 
 
-def _owner_of_the_key(issuers: Mapping[str, Raw], active: object, following: object) -> Found:
+def _key_owner(stack: _Stack) -> Found:
     """Secret `ca-key` is written by this program or by someone else, never by both in turn."""
-    if not (isinstance(active, str) and isinstance(following, str)):
+    active, following = stack.text("activeIssuer"), stack.text("nextIssuer")
+    old, new = stack.issuers.get(active or ""), stack.issuers.get(following or "")
+    if not old or not new or _key_of(old) is None or _key_of(new) is None:
         return
-    if not (active in issuers and following in issuers):
-        return
-    kinds = [issuers[name].get("key", "generated") for name in (active, following)]
-    if any(isinstance(kind, Unreadable) for kind in kinds) or not all(
-        issuers[name] for name in (active, following)
-    ):
-        return
-    if (kinds[0] == "external") != (kinds[1] == "external"):
-        wanted = "external" if kinds[0] == "external" else "generated or secret"
+    if (_key_of(old) == "external") != (_key_of(new) == "external"):
+        wanted = "external" if _key_of(old) == "external" else "generated or secret"
         allowed = (
-            f'an issuer whose "key" is {wanted}, as that of {active} is: '
-            "a rotation cannot change who writes ca-key"
+            f"an issuer whose key is {wanted}, as that of {active}: "
+            "who writes ca-key cannot change in a rotation"
         )
-        yield ("nextIssuer",), following, allowed
+        yield ("nextIssuer",), show(("nextIssuer",), following), allowed
 
 
-def _vault(raw: Raw) -> Found:
-    vault = raw.get("keyVault")
-    if isinstance(vault, dict) and vault.get("accessModel") == "rbac":
-        permissions = vault.get("secretPermissions")
-        if _readable(permissions):
-            allowed = "nothing with accessModel rbac: the role Key Vault Secrets User decides"
-            yield ("keyVault", "secretPermissions"), permissions, allowed
+def _vault(stack: _Stack) -> Found:
+    vault = stack.raw.get("keyVault")
+    if not isinstance(vault, dict) or vault.get("accessModel") != "rbac":
+        return
+    if "secretPermissions" in vault:
+        at = ("keyVault", "secretPermissions")
+        allowed = "no secretPermissions with accessModel rbac, where roles decide"
+        yield at, show(at, vault["secretPermissions"]), allowed

@@ -3,11 +3,11 @@
 import re
 from datetime import timedelta
 
-_DAYS = r"(?:[0-9]{1,6}d)?"
-_CLOCK = r"(?:[0-9]{1,6}h)?(?:[0-9]{1,6}m)?(?:[0-9]{1,6}s)?"
+_DAYS = r"([0-9]{1,6}d)?"
+_CLOCK = r"([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?"
 
 PATTERN = rf"^(?=[0-9]){_DAYS}{_CLOCK}$"
-"""Every accepted text (JSON Schema and Python read it alike). Units descend, each at most once."""
+"""Every accepted text (JSON Schema reads it as Python does). Units descend, each at most once."""
 
 GO_PATTERN = rf"^(?=[0-9]){_CLOCK}$"
 """The part of PATTERN that Go's time.ParseDuration reads too; Go has no unit for days."""
@@ -17,16 +17,16 @@ _UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 def parse(text: str) -> timedelta:
     """The duration that `text` writes; ValueError when it does not match PATTERN."""
-    if not re.fullmatch(PATTERN, text, re.ASCII):
+    if not re.fullmatch(PATTERN, text):
         raise ValueError("a duration is whole numbers with units d, h, m, s, such as 90m or 7d")
     parts = re.findall(r"([0-9]+)([dhms])", text)
     return timedelta(**{_UNITS[unit]: int(number) for number, unit in parts})
 
 
-def text(duration: timedelta) -> str:
-    """The shortest text that `parse` reads back as `duration`; whole seconds, none negative.
+def spell(duration: timedelta) -> str:
+    """A text that `parse` reads back as `duration`, which is not negative and has whole seconds.
 
-    Hours stay hours below two days, because a lifetime of `24h` is how Istio's documents say it.
+    Whole days are days from two on: one day is `24h`, as Istio's documents write it.
     """
     seconds = int(duration.total_seconds())
     if seconds >= 2 * 86400 and seconds % 86400 == 0:
