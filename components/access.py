@@ -58,5 +58,7 @@ class Access(pulumi.ComponentResource):
                 ),
                 opts=options,
             )
-            self.principal = policy.policy.apply(lambda granted: granted.object_id)
+            self.principal = policy.policy.apply(
+                lambda granted: granted.object_id if granted else ""
+            )
         self.register_outputs({})

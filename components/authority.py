@@ -1,6 +1,7 @@
 """Roots and issuers: generated with pulumi-tls, or read from files and secure config."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import pulumi
 import pulumi_tls as tls
@@ -51,11 +52,16 @@ class Authority(pulumi.ComponentResource):
             self._add_issuer(issuer_name, issuer, material)
         self.register_outputs({})
 
-    def facts(self) -> pulumi.Output[dict[str, dict[str, str | None]]]:
+    def facts(self) -> pulumi.Output[dict[str, Any]]:
         """Fingerprint and end of every certificate, by name: what there is to watch."""
 
-        def read(pems: dict[str, str]) -> dict[str, dict[str, str | None]]:
-            return {name: certificates.facts(name, pem) for name, pem in pems.items()}
+        def read(pems: dict[str, str]) -> dict[str, Any]:
+            return {
+                name: certificates.reference(
+                    name, certificates.parse_certificate(pem, where=name)
+                ).as_json()
+                for name, pem in pems.items()
+            }
 
         return pulumi.Output.all(**self.roots, **self.issuers).apply(read)
 
@@ -122,19 +128,19 @@ class Authority(pulumi.ComponentResource):
         self.issuers[name] = signed.cert_pem
 
 
-_KEY_ARGUMENTS: Mapping[Algorithm, Mapping[str, str | int]] = {
-    Algorithm.RSA_2048: {"algorithm": "RSA", "rsa_bits": 2048},
-    Algorithm.RSA_3072: {"algorithm": "RSA", "rsa_bits": 3072},
-    Algorithm.RSA_4096: {"algorithm": "RSA", "rsa_bits": 4096},
-    Algorithm.ECDSA_P256: {"algorithm": "ECDSA", "ecdsa_curve": "P256"},
-    Algorithm.ECDSA_P384: {"algorithm": "ECDSA", "ecdsa_curve": "P384"},
+_KEYS: Mapping[Algorithm, tls.PrivateKeyArgs] = {
+    Algorithm.RSA_2048: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=2048),
+    Algorithm.RSA_3072: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=3072),
+    Algorithm.RSA_4096: tls.PrivateKeyArgs(algorithm="RSA", rsa_bits=4096),
+    Algorithm.ECDSA_P256: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P256"),
+    Algorithm.ECDSA_P384: tls.PrivateKeyArgs(algorithm="ECDSA", ecdsa_curve="P384"),
 }
 
 
 def _private_key(
     name: str, algorithm: Algorithm, options: pulumi.ResourceOptions
 ) -> tls.PrivateKey:
-    return tls.PrivateKey(name, opts=options, **_KEY_ARGUMENTS[algorithm])
+    return tls.PrivateKey(name, _KEYS[algorithm], options)
 
 
 def _hours(seconds: float) -> int:

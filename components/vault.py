@@ -1,7 +1,7 @@
 """Key Vault, the four secrets, and the order in which they are written."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pulumi
 from pulumi_azure_native import keyvault
@@ -11,7 +11,7 @@ from components.authority import Authority
 from components.refusing import refusing
 from meshca import bundle, secrets
 from meshca.issued import Issued
-from meshca.ledger import Ledger
+from meshca.ledger import Attempt, Ledger
 from meshca.plan import Plan
 from meshca.settings import AccessModel, KeyVault, Settings
 
@@ -86,12 +86,12 @@ class BundleSecrets(pulumi.ComponentResource):
 
         @refusing()
         def describe(known: list[Any]) -> Mapping[str, secrets.Secret]:
-            issued, recorded = known
-            return issued.secrets(recorded=recorded, ledger=ledger, key=key is not None)
+            issued, recorded = cast(tuple[Issued, Attempt | None], known)
+            return issued.describe(recorded=recorded, ledger=ledger, key=key is not None)
 
         @refusing()
         def assemble(known: list[Any]) -> bundle.Bundle:
-            issued, private_key = known
+            issued, private_key = cast(tuple[Issued, str | None], known)
             return issued.bundle(key=private_key, leaf_ttl=settings.leaf_ttl)
 
         self.described = pulumi.Output.all(self.issued, attempt.recorded).apply(describe)
@@ -125,7 +125,7 @@ def _secret(
         tags=described.apply(lambda found: dict(found[name].tags)),
         properties=keyvault.SecretPropertiesArgs(
             content_type=secrets.CONTENT_TYPE,
-            value=pulumi.Output.secret(values.apply(lambda found: found.files()[name])),
+            value=pulumi.Output.secret(values.apply(lambda found: secrets.contents(found)[name])),
             attributes=keyvault.SecretAttributesArgs(
                 enabled=True,
                 not_before=described.apply(lambda found: found[name].not_before),

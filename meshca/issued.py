@@ -32,7 +32,7 @@ class Issued:
             for identity, member in self.plan.members.items()
         }
 
-    def secrets(
+    def describe(
         self, *, recorded: Attempt | None, ledger: Ledger | None, key: bool
     ) -> Mapping[str, secrets.Secret]:
         """The secrets to write, in order.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,7 +40,7 @@ def read(settings: Settings, base: Path) -> Material:
 
     def collect(paths: Mapping[str, str | None]) -> dict[str, x509.Certificate]:
         read_ones = {
-            name: attempt(lambda path=path: certificates.read_certificate(base / path))
+            name: attempt(partial(certificates.read_certificate, base / path))
             for name, path in paths.items()
             if path is not None
         }
@@ -49,9 +50,7 @@ def read(settings: Settings, base: Path) -> Material:
     issuers = collect({name: issuer.certificate for name, issuer in settings.issuers.items()})
     keys = {
         name: attempt(
-            lambda name=name, text=text: certificates.parse_key(
-                text.get_secret_value(), where=f"issuerKeys.{name}"
-            )
+            partial(certificates.parse_key, text.get_secret_value(), where=f"issuerKeys.{name}")
         )
         for name, text in settings.issuer_keys.items()
     }

@@ -58,6 +58,7 @@ def certificate_refusals(
 
 
 def ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
+    """`ledger-missing`: without a ledger only a steady start can be judged."""
     if ledger is not None or settings.rotation_phase is Phase.STEADY:
         return []
     return [

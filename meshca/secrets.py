@@ -9,6 +9,7 @@ from datetime import datetime
 
 from cryptography import x509
 
+from meshca.bundle import Bundle
 from meshca.certificates import fingerprint
 
 ROOT_CERT = "root-cert"
@@ -54,13 +55,24 @@ def describe(
 
     `key` is False when somebody else writes `ca-key`. The key's tags are those of its certificate.
     """
-    contents: dict[str, Sequence[Named]] = {
+    holds: dict[str, Sequence[Named]] = {
         ROOT_CERT: trust,
         CA_KEY: [signer],
         CERT_CHAIN: chain,
         CA_CERT: [signer],
     }
-    return {name: _secret(name, contents[name]) for name in WRITE_ORDER if key or name != CA_KEY}
+    return {name: _secret(name, holds[name]) for name in WRITE_ORDER if key or name != CA_KEY}
+
+
+def contents(bundle: Bundle) -> dict[str, str]:
+    """What each secret of a bundle holds; without `ca-key` where somebody else writes it."""
+    files = {
+        ROOT_CERT: bundle.root_cert,
+        CA_KEY: bundle.ca_key,
+        CERT_CHAIN: bundle.cert_chain,
+        CA_CERT: bundle.ca_cert,
+    }
+    return {name: text for name, text in files.items() if text is not None}
 
 
 def _secret(name: str, members: Sequence[Named]) -> Secret:

@@ -8,7 +8,6 @@ models (`python -m meshca.schema`), so an editor and the program agree on every 
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import (
@@ -25,6 +24,7 @@ from .authority_settings import Algorithm, GeneratedRoot, Issuer, KeySource, Roo
 from .azure_settings import AccessModel, Cluster, KeyVault, NodePool
 from .fields import NAME, Duration, Model, Name, Setting, keys_of, one_of
 from .mistakes import Mistake, Path, SettingsError, from_validation
+from .rotation import Phase, stance
 
 __all__ = [
     "NAMESPACE",
@@ -47,15 +47,6 @@ __all__ = [
 
 NAMESPACE = "aks-istio-ca"
 """The project's name: Pulumi's namespace for keys of a stack file that belong to the project."""
-
-
-class Phase(StrEnum):
-    """The phases of a rotation, in order."""
-
-    STEADY = "steady"
-    DISTRIBUTE = "distribute"
-    SWITCH = "switch"
-    RETIRE = "retire"
 
 
 _STANCE = rf"(bootstrap|steady {NAME}|(distribute|switch|retire) {NAME} {NAME})"
@@ -169,8 +160,7 @@ class Settings(Model):
         """Phase and issuers, as overrides and the ledger name them: `switch a1 b1`."""
         if self.active_issuer is None:
             return "bootstrap"
-        names = (self.rotation_phase, self.active_issuer, self.next_issuer)
-        return " ".join(name for name in names if name is not None)
+        return stance(self.rotation_phase, self.active_issuer, self.next_issuer)
 
     def pending(self, name: str) -> bool:
         """Whether an issuer waits for its offline root to sign it; KeyError for an unknown name."""
