@@ -1,0 +1,34 @@
+# Everything is set up under .venv and .lab; nothing outside the checkout is touched.
+.PHONY: setup up down test check bench
+
+PYTHON ?= python3
+STAMP := .venv/.requirements
+IN_LAB = . .lab/env &&
+
+setup: $(STAMP)
+	@.venv/bin/python -m lab.setup
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit("setup: Python 3.11 or newer is needed" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+# The program on the local cloud, until it has converged.
+up: setup
+	@$(IN_LAB) .venv/bin/python -m lab.up
+
+# Leaves nothing running and nothing of the local cloud; what was built stays.
+down:
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m lab.down; fi
+
+check: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy .
+
+test: check
+	@.venv/bin/pytest
+
+bench: setup
+	@$(IN_LAB) .venv/bin/python -m bench
