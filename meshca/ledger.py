@@ -10,7 +10,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from meshca.refusals import CertificateRef, Refusal, Refused, iso
-from meshca.rotation import GENERATED, Held, Identity, Intermediate, Pace, Posture
+from meshca.rotation import (
+    GENERATED,
+    Held,
+    Identity,
+    Intermediate,
+    Pace,
+    Phase,
+    Posture,
+    posture,
+    stance,
+    window_refusals,
+)
 
 VERSION = 1
 
@@ -30,6 +41,18 @@ class Access:
 
     vault: str
     principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class NextMove:
+    """Where a rotation goes from here, and not before when."""
+
+    stance: str
+    not_before: datetime
+
+    def as_json(self) -> dict[str, str]:
+        """Both as text."""
+        return {"stance": self.stance, "notBefore": iso(self.not_before)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +98,37 @@ class Ledger:
         """Everything that may still be in use here: the posture in force, and the window."""
         return (Held(self.posture, self.pace), *self.window)
 
+    def next_move(self) -> "NextMove | None":
+        """The next move of the rotation under way, and when time alone makes it legal.
+
+        None in a steady phase, where the next rotation is the operator's to begin.
+        """
+        phase, active, *following = self.stance.split()
+        if not following:
+            return None
+        [incoming] = following
+        if Phase(phase) is Phase.RETIRE:
+            move = stance(Phase.STEADY, incoming)
+            wanted = posture(Phase.STEADY, self._issuer(incoming))
+        else:
+            after = Phase.SWITCH if Phase(phase) is Phase.DISTRIBUTE else Phase.RETIRE
+            move = stance(after, active, incoming)
+            wanted = posture(after, self._issuer(active), self._issuer(incoming))
+        refusals = window_refusals(self.held(), wanted, now=self.since, describe=self.describe)
+        ends = [refusal.legal_at for refusal in refusals if refusal.legal_at is not None]
+        return NextMove(move, max(ends, default=self.since))
+
+    def describe(self, identity: Identity) -> CertificateRef:
+        """What a root or an issuer of the ledger is known by."""
+        record = self.records.get(identity)
+        return record.certificate if record else CertificateRef(identity)
+
+    def _issuer(self, name: str) -> Intermediate:
+        for identity, record in self.records.items():
+            if record.root is not None and record.certificate.name == name:
+                return Intermediate(identity, record.root)
+        raise ValueError(f"the ledger knows no issuer {name}")
+
     def with_mixed(self, stance: str) -> "Ledger":
         """The same, knowing that only a part of another posture's secrets was written."""
         return replace(self, mixed=stance)
@@ -82,6 +136,7 @@ class Ledger:
     def as_json(self) -> dict[str, Any]:
         """The stack output `rotation`, for people and for the next preview."""
         phase, active, *following = self.stance.split()
+        move = self.next_move()
 
         def certificate(identity: Identity) -> dict[str, Any]:
             return self.records[identity].certificate.as_json()
@@ -99,6 +154,7 @@ class Ledger:
             "signer": certificate(self.posture.signer.identity),
             "since": iso(self.since),
             "propagation": self.propagation,
+            "nextMove": move.as_json() if move else None,
             "posture": _posture_json(self.posture),
             "pace": _pace_json(self.pace),
             "window": [_held_json(entry) for entry in self.window],
