@@ -29,6 +29,7 @@ async def main() -> pulumi.Inputs:
         vault_id = azure.vault_id(wanted)
         state = mesh.decide(wanted, ledger, vault_id=vault_id)
 
+    stack.announce(admitted, ledger)
     groups = {
         name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
         for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))

@@ -9,7 +9,9 @@ from pulumi.runtime.config import CONFIG
 from pulumi_azure_native import authorization, containerservice
 
 from components.cluster import ADD_ON
+from meshca import words
 from meshca.ledger import Ledger, parse, peer_window
+from meshca.plan import Plan
 from meshca.rotation import Held
 from meshca.settings import Settings
 
@@ -38,6 +40,15 @@ async def subscription() -> Subscription:
     """The subscription and tenant of the configured Azure login."""
     client = await authorization.get_client_config()
     return Subscription(client.subscription_id, client.tenant_id)
+
+
+def announce(plan: Plan | None, ledger: Ledger | None) -> None:
+    """Says what this `up` does to the CA, on the console; a lifted refusal as a warning."""
+    if plan is None:
+        pulumi.log.info("CA: no issuer is active yet; sign the requests in the output `csrs`.")
+        return
+    tell = pulumi.log.warn if plan.override else pulumi.log.info
+    tell("\n".join(words.changes(plan, ledger)))
 
 
 async def own_ledger() -> Ledger | None:

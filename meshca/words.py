@@ -27,7 +27,7 @@ def state(ledger: Ledger) -> list[str]:
     ]
     if ledger.mixed:
         lines.append(
-            f"Mixed    only a part of `{ledger.mixed}` was written: run `pulumi up` without --target"
+            f"Mixed    `{ledger.mixed}` was written in part: run `pulumi up` without --target"
         )
     for entry in ledger.window:
         end = entry.leaves_trust_window()
