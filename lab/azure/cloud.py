@@ -75,6 +75,12 @@ class Cloud:
             database.execute("BEGIN")
             yield Transaction(database)
 
+    @contextmanager
+    def instrument(self) -> Iterator[Transaction]:
+        """Change the cloud without being a request, as `lab.azure.seed` does."""
+        with self._store.write() as database:
+            yield Transaction(database)
+
     def requests(self, operation: str = "", *, outcome: str | None = "ok") -> list[Logged]:
         """Return the log, oldest first; by default the successful requests only.
 

@@ -124,8 +124,13 @@ def find_vault(transaction: Transaction, name: str) -> Stored:
     for stored in transaction.of_kind(kinds.VAULT):
         if str(stored.document["name"]).lower() == name.lower():
             return stored
-    raise VaultNotFound(
-        404, "VaultNotFound", f"No such host: {name}.{VAULT_DNS_SUFFIX} does not resolve."
+    raise vault_not_found(name)
+
+
+def vault_not_found(name: str) -> VaultNotFound:
+    """Return what a client sees when it asks for a vault that is not there: no HTTP status."""
+    return VaultNotFound(
+        0, "VaultNotFound", f"No such host: {name}.{VAULT_DNS_SUFFIX} does not resolve."
     )
 
 

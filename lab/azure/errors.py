@@ -9,13 +9,18 @@ from __future__ import annotations
 
 
 class AzureError(Exception):
-    """A refusal by ARM or Key Vault. `status` is the HTTP status, `code` Azure's error code."""
+    """A refusal by ARM or Key Vault. `status` is the HTTP status, `code` Azure's error code.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    `after_effect`: the request took effect all the same, as when a long-running operation fails
+    after its PUT was accepted.
+    """
+
+    def __init__(self, status: int, code: str, message: str, *, after_effect: bool = False) -> None:
         super().__init__(f'Status={status} Code="{code}" Message="{message}"')
         self.status = status
         self.code = code
         self.message = message
+        self.after_effect = after_effect
 
 
 class UnmodelledError(Exception):

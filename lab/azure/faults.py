@@ -221,7 +221,7 @@ def strike(store: Store, due_faults: Sequence[Fault], *, after: bool) -> None:
         if effect.signal_number:
             os.kill(effect.process or os.getpid(), effect.signal_number)
         if effect.code:
-            raise AzureError(effect.status, effect.code, effect.message)
+            raise AzureError(effect.status, effect.code, effect.message, after_effect=after)
 
 
 def _wait_for_release(store: Store, number: int) -> None:
