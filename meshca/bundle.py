@@ -6,7 +6,7 @@ what it fails to: pilot/pkg/bootstrap/istio_ca.go and server.go, security/pkg/pk
 at start-up, nor anything that it accepts although no peer could verify what it then signs.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import combinations, islice
@@ -29,6 +29,9 @@ from meshca.refusals import Refusal, Refused
 from meshca.trial import trial_refusals
 from meshca.x509_facts import is_signed_by, reference, same_name, shown, value
 
+ROOT_CERT, CA_CERT, CA_KEY, CERT_CHAIN = "root-cert", "ca-cert", "ca-key", "cert-chain"
+"""Names of the Key Vault secrets; istiod reads them as files of these names with `.pem`."""
+
 LEAF_TTL = timedelta(hours=24)
 """DEFAULT_WORKLOAD_CERT_TTL of istiod, SECRET_TTL of its agents."""
 
@@ -48,6 +51,16 @@ class Bundle:
     ca_cert: str
     cert_chain: str
     ca_key: str | None = field(repr=False)
+
+    def texts(self) -> dict[str, str]:
+        """The text of each file, by the name of its Key Vault secret; secret, like `ca_key`."""
+        texts = {
+            ROOT_CERT: self.root_cert,
+            CA_CERT: self.ca_cert,
+            CA_KEY: self.ca_key,
+            CERT_CHAIN: self.cert_chain,
+        }
+        return {name: text for name, text in texts.items() if text is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +83,8 @@ class Contents:
     def name(self, certificate: x509.Certificate) -> str:
         """The file that it is in, and its number there if it is not alone."""
         if certificate == self.signer:
-            return "ca-cert"
-        for file, held in (("root-cert", self.roots), ("cert-chain", self.chain)):
+            return CA_CERT
+        for file, held in ((ROOT_CERT, self.roots), (CERT_CHAIN, self.chain)):
             if certificate in held:
                 return file if len(held) == 1 else f"{file} #{held.index(certificate) + 1}"
         raise ValueError("not a certificate of this bundle")
@@ -104,25 +117,30 @@ def refusals(
     leaf_ttl: timedelta = LEAF_TTL,
     trust_domain: str = TRUST_DOMAIN,
     ambient: bool = False,
+    unread: Collection[str] = (),
 ) -> list[Refusal]:
     """Every reason why istiod, or a mesh behind it, could not live with this bundle at `now`.
 
     `leaf_ttl` is the longest life of a leaf, `trust_domain` the host of every SPIFFE identity,
-    `ambient` whether ztunnel is among the peers. Without a key, the trial (V8) is left out.
+    `ambient` whether ztunnel is among the peers, `unread` the names of files that nobody could
+    read and that are passed over. Without a key, the trial (V8) is left out.
 
     Reads from the text inwards: what each file is, each certificate by itself, how they hang
     together, and at last, when nothing is wrong so far, leaves that are signed and verified.
     """
-    found = [*_text_refusals(bundle)]
-    roots = _certificates(bundle.root_cert, "root-cert", found)
-    signers = _certificates(bundle.ca_cert, "ca-cert", found)
-    chain = _certificates(bundle.cert_chain, "cert-chain", found)
-    key = _key(bundle.ca_key, found)
+    texts = {name: text for name, text in bundle.texts().items() if name not in unread}
+    found = [*_text_refusals(texts)]
+    roots = _certificates(texts, ROOT_CERT, found)
+    signers = _certificates(texts, CA_CERT, found)
+    chain = _certificates(texts, CERT_CHAIN, found)
+    key = _key(texts, found)
 
     if roots:
         found += _root_refusals(roots, now=now)
     if signers and len(signers) > 1:
         found.append(_several_signers(len(signers)))
+    if key is not None and signers:
+        found += key_refusals(CA_CERT, signers[0], key)
     if not (roots and signers and chain):
         return found
 
@@ -130,34 +148,25 @@ def refusals(
     found += _intermediate_refusals(contents, now=now, leaf_ttl=leaf_ttl)
     found += _signer_in_chain(contents)
     found += _connection_refusals(contents, now=now, trust_domain=trust_domain, ambient=ambient)
-    if key is not None:
-        found += key_refusals("ca-cert", contents.signer, key)
-        if not found:
-            found += trial_refusals(
-                signer=contents.signer,
-                key=key,
-                chain=chain,
-                roots=roots,
-                now=now,
-                leaf_ttl=leaf_ttl,
-                trust_domain=trust_domain,
-            )
+    if key is not None and not found:
+        found += trial_refusals(
+            signer=contents.signer,
+            key=key,
+            chain=chain,
+            roots=roots,
+            now=now,
+            leaf_ttl=leaf_ttl,
+            trust_domain=trust_domain,
+        )
     return found
 
 
 # The text of the files
 
 
-def _text_refusals(bundle: Bundle) -> Iterator[Refusal]:
+def _text_refusals(texts: Mapping[str, str]) -> Iterator[Refusal]:
     """What Key Vault or Go's PEM reader would not take, whatever the blocks hold."""
-    for name, text in (
-        ("root-cert", bundle.root_cert),
-        ("ca-cert", bundle.ca_cert),
-        ("ca-key", bundle.ca_key),
-        ("cert-chain", bundle.cert_chain),
-    ):
-        if text is None:
-            continue
+    for name, text in texts.items():
         size = len(text.encode())
         if size > MAX_SECRET_BYTES:
             yield Refusal(
@@ -178,24 +187,26 @@ def _text_refusals(bundle: Bundle) -> Iterator[Refusal]:
 
 
 def _certificates(
-    text: str, name: str, found: list[Refusal]
+    texts: Mapping[str, str], name: str, found: list[Refusal]
 ) -> tuple[x509.Certificate, ...] | None:
     """The certificates of a file, or None, with the reason in `found`, when some are in doubt."""
-    read = examine_certificates(text, where=name)
+    if name not in texts:
+        return None
+    read = examine_certificates(texts[name], where=name)
     found.extend(read.refusals)
     return None if read.refusals else read.certificates
 
 
-def _key(text: str | None, found: list[Refusal]) -> Key | None:
+def _key(texts: Mapping[str, str], found: list[Refusal]) -> Key | None:
     """V2: one key and nothing else; istiod takes the first block of ca-key, whatever it is."""
-    if text is None:
+    if CA_KEY not in texts:
         return None
     try:
-        key = parse_key(text, where="ca-key")
+        key = parse_key(texts[CA_KEY], where=CA_KEY)
     except Refused as refused:
         found.extend(refused.refusals)
         return None
-    if len(pem.blocks(text)) > 1:
+    if len(pem.blocks(texts[CA_KEY])) > 1:
         found.append(
             Refusal(
                 id="not-one-key",
@@ -221,7 +232,7 @@ def _several_signers(count: int) -> Refusal:
 def _root_refusals(roots: Sequence[x509.Certificate], *, now: datetime) -> Iterator[Refusal]:
     """V6: every root is sound, and there once."""
     for number, root in enumerate(roots, start=1):
-        name = "root-cert" if len(roots) == 1 else f"root-cert #{number}"
+        name = ROOT_CERT if len(roots) == 1 else f"{ROOT_CERT} #{number}"
         if root in roots[: number - 1]:
             yield Refusal(
                 id="duplicate-root",
@@ -241,7 +252,7 @@ def _intermediate_refusals(
         name = contents.name(certificate)
         yield from ca_refusals(name, certificate, now=now)
         yield from intermediate_refusals(name, certificate)
-    yield from signer_refusals("ca-cert", contents.signer, now=now, leaf_ttl=leaf_ttl)
+    yield from signer_refusals(CA_CERT, contents.signer, now=now, leaf_ttl=leaf_ttl)
 
 
 # How they hang together
@@ -254,7 +265,7 @@ def _signer_in_chain(contents: Contents) -> Iterator[Refusal]:
             id="signer-not-in-chain",
             reason="cert-chain does not contain ca-cert, so no peer could verify a leaf",
             mitigation="Put ca-cert at the beginning of cert-chain.",
-            certificates=(reference("ca-cert", contents.signer),),
+            certificates=(reference(CA_CERT, contents.signer),),
         )
 
 
@@ -262,8 +273,8 @@ def _connection_refusals(
     contents: Contents, *, now: datetime, trust_domain: str, ambient: bool
 ) -> Iterator[Refusal]:
     """V1, V5, V7: each issuer has a sound path to a root of root-cert."""
-    yield from _lookalikes("root-cert", contents.roots, contents)
-    yield from _lookalikes("cert-chain", contents.intermediates, contents)
+    yield from _lookalikes(ROOT_CERT, contents.roots, contents)
+    yield from _lookalikes(CERT_CHAIN, contents.intermediates, contents)
     cut_off = _without_root(contents)
     yield from _orphans(cut_off, contents)
     for certificate in contents.intermediates:

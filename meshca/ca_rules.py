@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
+from meshca import durations
 from meshca.paths import path_refusals
 from meshca.refusals import Refusal, iso
 from meshca.x509_facts import (
@@ -143,9 +144,9 @@ def signer_refusals(
             id="ends-too-soon",
             reason=(
                 f"{name} ends at {iso(certificate.not_valid_after_utc)}, before a leaf of"
-                f" {_hours(leaf_ttl)} signed now would"
+                f" {durations.spell(leaf_ttl)} signed now would"
             ),
-            mitigation="Rotate to an issuer that lives longer; this one can no longer sign.",
+            mitigation="Sign with an issuer that lives longer than the leaves.",
             certificates=(reference(name, certificate),),
         )
     ]
@@ -424,7 +425,3 @@ def _ends_before(
             mitigation=f"Issue {name} again with an end no later than that of {above_name}.",
             certificates=(reference(name, certificate), reference(above_name, above)),
         )
-
-
-def _hours(span: timedelta) -> str:
-    return f"{span / timedelta(hours=1):g} h"
