@@ -2,16 +2,18 @@
 
 The rules read the values of the stack file, not the typed settings, so that they still run when
 something else in the file is wrong: a person sees every mistake at once. A value that is a mistake
-itself is Unreadable here, and no rule complains about what follows from it.
+itself is unreadable here (an object of no type that a rule looks for), and no rule complains about
+what follows from it.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
 from . import durations
 from .authority_settings import ISSUER_VALIDITY, ROOT_VALIDITY
-from .fields import one_of
+from .fields import NAME, one_of
 from .mistakes import Mistake, Path, show, spell, suggest
 
 Raw = Mapping[str, Any]
@@ -40,13 +42,15 @@ class _Stack:
         self.issuers = self._table("issuers")
 
     def _table(self, key: str) -> dict[str, Raw]:
+        """Roots or issuers by name; names that are a mistake are left out, nothing has them."""
         table = self.raw.get(key)
         if not isinstance(table, dict):
             return {}
-        return {name: item if isinstance(item, dict) else {} for name, item in table.items()}
+        named = {name: item for name, item in table.items() if re.fullmatch(NAME, name)}
+        return {name: item if isinstance(item, dict) else {} for name, item in named.items()}
 
     def text(self, key: str) -> str | None:
-        """A top-level setting when it is text, in every sense of the word."""
+        """A top-level setting when it is text."""
         value = self.raw.get(key)
         return value if isinstance(value, str) else None
 

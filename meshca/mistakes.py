@@ -23,11 +23,8 @@ _LONGEST_VALUE = 120
 _SECRET = "[secret]"
 
 
-class Unreadable:
-    """Stands where a refused value stood: what follows from that value cannot be judged."""
-
-
-_UNREADABLE = Unreadable()
+_UNREADABLE = object()
+"""Stands where a refused value stood: what follows from that value cannot be judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +88,7 @@ def _show(value: object) -> str:
 def from_validation(
     error: ValidationError, model: type[BaseModel], raw: Mapping[str, Any], namespace: str
 ) -> tuple[dict[Path, Mistake], dict[str, Any]]:
-    """The mistakes that `model` found in `raw`, and `raw` with those values Unreadable.
+    """The mistakes that `model` found in `raw`, and `raw` with those values unreadable.
 
     Each setting yields one mistake, however many of its constraints it breaks.
     """
@@ -153,7 +150,7 @@ def _value_at(raw: Any, path: Path) -> Any:
 
 
 def _without(raw: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
-    """A copy of `raw` in which every value at one of `paths` is Unreadable."""
+    """A copy of `raw` in which every value at one of `paths` is unreadable."""
     copy = {key: _copied(value, depth=3) for key, value in raw.items()}
     for *parents, last in paths:
         holder: Any = copy
