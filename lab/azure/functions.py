@@ -6,10 +6,11 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-from lab.azure import clusters, ids, schema
+from lab.azure import clusters, ids, modelled
 from lab.azure.account import CALLER_CLIENT_ID, CALLER_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
 from lab.azure.errors import AzureError, UnmodelledError
 from lab.azure.resource import Account
+from lab.provider import schema
 from lab.provider.plugin import Function
 from lab.provider.values import Properties
 
@@ -64,7 +65,7 @@ class _Getter:
         self, account: Account, token: str, operations: str, names: tuple[str, ...]
     ) -> None:
         self._account = account
-        self._version = schema.load(token).api_version
+        self._version = schema.load(modelled.SCHEMA, token).api_version
         self._operations = operations
         self._names = names
 

@@ -1,12 +1,15 @@
 """Which properties of which resource types the lab models; all others are refused by name.
 
-Names, types, enums and requiredness come from the installed SDK (lab.azure.schema_build); only the
+Names, types, enums and requiredness come from the installed SDK (lab.schema_build); only the
 choice is written here. `ALL` stands for a property with everything below it.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Final
+
+SCHEMA: Final = Path(__file__).with_name("schema.json")
 
 ALL: Final = True
 

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Final, Literal
 
 import grpc
 
-from lab.azure import ids, schema
+from lab.azure import ids, modelled
 from lab.azure.cloud import Cloud
 from lab.azure.errors import AzureError
 from lab.azure.store import Document, Transaction
-from lab.provider import differences
+from lab.provider import differences, schema
 from lab.provider.errors import PartialFailureError, ProviderError
 from lab.provider.plugin import Checked, Difference, Live, Naming, Written
 from lab.provider.values import UNKNOWN, Properties, has_unknown
@@ -58,7 +58,7 @@ class AzureResource(ABC):
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self.schema = schema.load(self.token)
+        self.schema = schema.load(modelled.SCHEMA, self.token)
 
     # -- what the subclasses say ---------------------------------------------------------------
 
@@ -100,6 +100,16 @@ class AzureResource(ABC):
     def grant_of(self, resource_id: str) -> str | None:
         """Return the id of the access grant that a PUT makes, if it makes one."""
         return None
+
+    def check_enums(self, inputs: Properties) -> None:
+        """Refuse a value outside its enum as ARM does, at the PUT: azure-native lets it by."""
+        for path, value, allowed in schema.outside_enums(self.schema, inputs):
+            raise AzureError(
+                400,
+                "InvalidParameter",
+                f"The value of parameter '{path}' is invalid: '{value}'."
+                f" Allowed: {', '.join(allowed)}.",
+            )
 
     # -- lab.provider.plugin.Resource ----------------------------------------------------------
 
@@ -185,7 +195,7 @@ class AzureResource(ABC):
             with self.account.cloud.request(
                 f"{self.operations}/write", resource_id, grants=self.grant_of(resource_id)
             ) as transaction:
-                schema.check_enums(self.schema, body)
+                self.check_enums(body)
                 written = self._outputs(self.put(transaction, resource_id, body))
         except AzureError as error:
             if written is None or not error.after_effect:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.azure import ids, schema, vaults
+from lab.azure import ids, modelled, vaults
 from lab.azure.account import CALLER_OBJECT_ID, TENANT_ID
 from lab.azure.clusters import ManagedCluster
 from lab.azure.policies import AccessPolicy
@@ -21,6 +21,7 @@ from lab.azure.resource_groups import ResourceGroup
 from lab.azure.roles import RoleAssignment
 from lab.azure.secrets import Secret
 from lab.azure.vaults import Vault
+from lab.provider import schema
 from lab.provider.values import Properties
 
 LOCATION = "westeurope"
@@ -120,7 +121,7 @@ def cluster(
         ],
         **properties,
     }
-    node = schema.load(ManagedCluster.token).inputs
+    node = schema.load(modelled.SCHEMA, ManagedCluster.token).inputs
     if unknown := set(inputs) - set(node["properties"]) - set(node["unmodelled"]):
         raise KeyError(f"{ManagedCluster.token} has no property {sorted(unknown)}")
     return _put(ManagedCluster, state, inputs)
@@ -149,6 +150,6 @@ def _put(kind: type[AzureResource], state: Path, inputs: Properties) -> str:
     resource = kind(Account(state))
     resource_id = resource.id_of(inputs)
     with resource.account.cloud.instrument() as transaction:
-        schema.check_enums(resource.schema, inputs)
+        resource.check_enums(inputs)
         resource.put(transaction, resource_id, inputs)
     return resource_id

@@ -1,7 +1,7 @@
-"""The shape of a resource's inputs: validation as azure-native and ARM do it, and projections.
+"""The shape of a resource's inputs: validation, and projections between inputs and outputs.
 
-The nodes come from `schema.json` (lab.azure.schema_build). An object node knows its properties, the
-required ones, the names that Azure has but the lab does not model, and its outputs' names.
+The nodes come from a `schema.json` (lab.schema_build). An object node knows its properties, the
+required ones, the names that the SDK has but the lab does not model, and its outputs' names.
 """
 
 from __future__ import annotations
@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from lab.azure.errors import AzureError
 from lab.provider.values import UNKNOWN, Properties, Unknown
-
-_FILE: Final = Path(__file__).with_name("schema.json")
 
 Node = dict[str, Any]
 
@@ -33,7 +30,7 @@ _PYTHON: Final[dict[str, tuple[type, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The inputs of one resource type, and the API version that azure-native uses for it."""
+    """The inputs of one resource type, and the version of the cloud's API, if it has one."""
 
     token: str
     api_version: str | None
@@ -41,14 +38,14 @@ class Schema:
 
 
 @functools.cache
-def _all() -> dict[str, Any]:
-    schemas: dict[str, Any] = json.loads(_FILE.read_text(encoding="ascii"))
+def _read(file: Path) -> dict[str, Any]:
+    schemas: dict[str, Any] = json.loads(file.read_text(encoding="ascii"))
     return schemas
 
 
-def load(token: str) -> Schema:
-    """Return the schema of a resource type; KeyError when the lab does not model it."""
-    entry = _all()[token]
+def load(file: Path, token: str) -> Schema:
+    """Return the schema of a resource type out of a file; KeyError when it is not there."""
+    entry = _read(file)[token]
     return Schema(token, entry["apiVersion"], entry["inputs"])
 
 
@@ -104,16 +101,13 @@ def _called(value: Any) -> str:
     return names.get(type(value), "an array" if isinstance(value, list) else "an object")
 
 
-def check_enums(schema: Schema, inputs: Properties) -> None:
-    """Refuse, as ARM does, a value outside its enum; letter case is ARM's to ignore."""
-    for path, value, allowed in _enums(schema.inputs, inputs, ""):
-        if value.lower() not in [name.lower() for name in allowed]:
-            raise AzureError(
-                400,
-                "InvalidParameter",
-                f"The value of parameter '{path}' is invalid: '{value}'."
-                f" Allowed: {', '.join(allowed)}.",
-            )
+def outside_enums(schema: Schema, inputs: Properties) -> list[tuple[str, str, list[str]]]:
+    """Return (path, value, allowed) for each value outside its enum; letter case is ignored."""
+    return [
+        (path, value, allowed)
+        for path, value, allowed in _enums(schema.inputs, inputs, "")
+        if value.lower() not in [name.lower() for name in allowed]
+    ]
 
 
 def _enums(node: Node, value: Any, path: str) -> Iterator[tuple[str, str, list[str]]]:

@@ -1,8 +1,8 @@
-"""Write `schema.json`: what the installed SDK says about the properties that the lab models.
+"""Write each plug-in's `schema.json`: what the SDK says about the properties that the lab models.
 
-`python -m lab.azure.schema_build` after a change of lab.azure.modelled or of the SDK's version. The
-file is kept so that a plug-in starts without importing the SDK, which takes half a second; a test
-holds the two together.
+`python -m lab.schema_build` after a change of a plug-in's `modelled.py` or of an SDK's version. The
+files are kept so that a plug-in starts without importing the SDK, which takes half a second; a test
+holds them together.
 """
 
 from __future__ import annotations
@@ -16,34 +16,41 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import pulumi
 from pulumi import _types
 
-from lab.azure.modelled import ALL, RESOURCES
+from lab.azure import modelled as azure
+from lab.tls import modelled as tls
 
-FILE: Final = Path(__file__).with_name("schema.json")
+ALL: Final = True
 
 _SCALARS: Final[dict[Any, str]] = {
     str: "string", bool: "boolean", int: "integer", float: "number", Any: "any",
 }  # fmt: skip
 
 
-def build() -> dict[str, Any]:
-    """Return the schema of every modelled resource type, by token; see lab.azure.schema."""
-    return {token: _resource(token, tree) for token, tree in RESOURCES.items()}
+Trees = Mapping[str, Mapping[str, Any]]
 
 
-def text() -> str:
-    """Return the schema as the file holds it."""
-    return json.dumps(build(), indent=1, sort_keys=True) + "\n"
+def files() -> dict[Path, str]:
+    """Return the text of every schema file, by its path."""
+    return {module.SCHEMA: text(module.RESOURCES) for module in (azure, tls)}
 
 
-def _resource(token: str, tree: dict[str, Any]) -> dict[str, Any]:
-    _, module_name, name = token.split(":")
-    module = importlib.import_module(f"pulumi_azure_native.{module_name}")
+def text(trees: Trees) -> str:
+    """Return the schema of the modelled resource types, by token, as the file holds it."""
+    schemas = {token: _resource(token, tree) for token, tree in trees.items()}
+    return json.dumps(schemas, indent=1, sort_keys=True) + "\n"
+
+
+def _resource(token: str, tree: Mapping[str, Any]) -> dict[str, Any]:
+    package, module_name, name = token.split(":")
+    path = f"pulumi_{package.replace('-', '_')}"
+    module = importlib.import_module(path if "index" in module_name else f"{path}.{module_name}")
     resource, arguments = getattr(module, name), getattr(module, f"{name}Args")
     source = inspect.getsource(resource)  # the docstring sits on an overload, out of reach
     version = re.search(r"Uses Azure REST API version ([\d-]+(?:preview)?)\.", source)
@@ -113,5 +120,6 @@ def _is_enum(annotation: Any) -> bool:
 
 
 if __name__ == "__main__":
-    FILE.write_text(text(), encoding="ascii")
-    print(f"wrote {FILE}", file=sys.stderr)
+    for file, content in files().items():
+        file.write_text(content, encoding="ascii")
+        print(f"wrote {file}", file=sys.stderr)

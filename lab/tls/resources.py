@@ -1,0 +1,300 @@
+"""The resource types of the `tls` provider. Their whole state is their outputs.
+
+Every change of an input makes a new object, except of `earlyRenewalHours`, which by itself renews
+nothing (facts: lab.md 3). A replacement is created before the old one goes, as with the real one.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import hashlib
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final
+
+import grpc
+from cryptography import x509 as _x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from lab.provider import differences, schema
+from lab.provider.errors import ProviderError
+from lab.provider.plugin import Checked, Difference, Live, Naming, Written
+from lab.provider.values import UNKNOWN, Properties, Unknown
+from lab.tls import modelled, x509
+
+_IN_PLACE: Final = ("earlyRenewalHours",)
+_ALGORITHMS: Final = ("RSA", "ECDSA", "ED25519")
+_MIN_RSA_BITS: Final = 1024
+"""Go's crypto/rsa refuses less."""
+
+
+class TlsResource(ABC):
+    """What the resource types share."""
+
+    token: ClassVar[str]
+    secret_outputs: tuple[str, ...] = ()
+    defaults: ClassVar[Properties] = {}
+
+    def __init__(self) -> None:
+        self.schema = schema.load(modelled.SCHEMA, self.token)
+
+    @abstractmethod
+    def make(self, inputs: Properties) -> tuple[str, Properties]:
+        """Return the id and the computed outputs of a new object."""
+
+    def wrong(self, inputs: Properties) -> list[str]:
+        """Return what is wrong with known values, one line each."""
+        return []
+
+    def check(self, naming: Naming, olds: Properties, news: Properties) -> Checked:
+        """Validate; the inputs stay as they are."""
+        found = schema.failures(self.schema, news, {})
+        return Checked(news, found or self.wrong(news))
+
+    def diff(
+        self, resource_id: str, old_inputs: Properties, old_state: Properties, news: Properties
+    ) -> Difference:
+        """Compare inputs: all replace but `earlyRenewalHours`."""
+        names = [name for name in {**old_inputs, **news} if name not in _IN_PLACE]
+        return Difference(differences.changes(old_inputs, news, replaces=names))
+
+    def create(self, inputs: Properties, preview: bool) -> Written:
+        """Make the object; a preview knows the inputs only."""
+        if preview:
+            node = self.schema.inputs
+            names = [name for name in node["outputs"] if name not in node["unmodelled"]]
+            outputs: Properties = dict.fromkeys(names, UNKNOWN)
+            return Written("", {**outputs, **self.defaults, **inputs})
+        try:
+            resource_id, computed = self.make(inputs)
+        except x509.MaterialError as error:
+            raise ProviderError(grpc.StatusCode.INVALID_ARGUMENT, f"tls: {error}") from None
+        return Written(resource_id, {**self.defaults, **inputs, **computed})
+
+    def read(self, resource_id: str, inputs: Properties, state: Properties) -> Live | None:
+        """Return the state: there is nothing else to look at, and so nothing to import."""
+        if not state:
+            raise ProviderError(
+                grpc.StatusCode.INVALID_ARGUMENT, f"tls: {self.token} cannot be imported"
+            )
+        return Live(resource_id, inputs, state)
+
+    def update(
+        self, resource_id: str, state: Properties, news: Properties, preview: bool
+    ) -> Properties:
+        """Take over what may change in place."""
+        return {**state, **{name: news.get(name, 0) for name in _IN_PLACE}}
+
+    def delete(  # noqa: B027 - nothing is kept anywhere
+        self, resource_id: str, inputs: Properties, state: Properties
+    ) -> None:
+        """Delete nothing."""
+
+
+class PrivateKey(TlsResource):
+    """tls:index/privateKey:PrivateKey; its id is the SHA-1 of the public key."""
+
+    token = "tls:index/privateKey:PrivateKey"
+    secret_outputs = ("privateKeyOpenssh", "privateKeyPem", "privateKeyPemPkcs8")
+    defaults: ClassVar[Properties] = {"ecdsaCurve": "P224", "rsaBits": 2048}
+
+    def wrong(self, inputs: Properties) -> list[str]:
+        """Check algorithm, curve and size."""
+        found = _one_of(inputs, "algorithm", _ALGORITHMS)
+        found += _one_of(inputs, "ecdsaCurve", tuple(x509.CURVES))
+        bits = inputs.get("rsaBits", 2048)
+        if not isinstance(bits, Unknown) and bits < _MIN_RSA_BITS:
+            found.append(f"rsaBits is {bits}; at least {_MIN_RSA_BITS}")
+        return found
+
+    def make(self, inputs: Properties) -> tuple[str, Properties]:
+        """Generate the key."""
+        given = {**self.defaults, **inputs}
+        key = x509.make_key(given["algorithm"], given["rsaBits"], given["ecdsaCurve"])
+        form = serialization.PrivateFormat
+        old_style = form.PKCS8 if isinstance(key, ed25519.Ed25519PrivateKey) \
+            else form.TraditionalOpenSSL  # fmt: skip
+        has_ssh = not (
+            isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp224r1"
+        )
+        ssh = b""
+        if has_ssh:
+            ssh = key.public_key().public_bytes(
+                serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+            )
+        public = x509.public_der(key)
+        return hashlib.sha1(public).hexdigest(), {
+            "privateKeyPem": x509.private_pem(key, old_style),
+            "privateKeyPemPkcs8": x509.private_pem(key, form.PKCS8),
+            "privateKeyOpenssh": x509.private_pem(key, form.OpenSSH) if has_ssh else "",
+            "publicKeyPem": key.public_key()
+            .public_bytes(
+                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            .decode(),
+            "publicKeyOpenssh": f"{ssh.decode()}\n" if has_ssh else "",
+            **_fingerprints(ssh),
+        }
+
+
+class CertRequest(TlsResource):
+    """tls:index/certRequest:CertRequest; its id is the SHA-1 of the PEM."""
+
+    token = "tls:index/certRequest:CertRequest"
+    secret_outputs = ("privateKeyPem",)
+
+    def wrong(self, inputs: Properties) -> list[str]:
+        """Check that there is a key and that the names are names."""
+        return [*_needs_key(inputs, "privateKeyPem"), *_wrong_names(inputs)]
+
+    def make(self, inputs: Properties) -> tuple[str, Properties]:
+        """Make the request and sign it with its key."""
+        key = x509.load_key(inputs["privateKeyPem"], "privateKeyPem")
+        pem = x509.request(key, inputs.get("subject", {}), _names(inputs))
+        return hashlib.sha1(pem.encode()).hexdigest(), {
+            "certRequestPem": pem,
+            "keyAlgorithm": x509.algorithm_of(key),
+        }
+
+
+class _Certificate(TlsResource):
+    """What both kinds of certificate share; their id is the serial number in decimal."""
+
+    defaults: ClassVar[Properties] = {
+        "earlyRenewalHours": 0,
+        "isCaCertificate": False,
+        "setSubjectKeyId": False,
+    }
+
+    def wrong(self, inputs: Properties) -> list[str]:
+        """Check the uses and the lengths of time."""
+        known = (*x509.KEY_USAGES, *x509.EXTENDED_USES)
+        found = []
+        uses = inputs["allowedUses"]
+        for index, use in enumerate([] if isinstance(uses, Unknown) else uses):
+            if not isinstance(use, Unknown) and use not in known:
+                found.append(
+                    f"allowedUses[{index}] is '{use}'; allowed: {', '.join(sorted(known))}"
+                )
+        for name, least in (
+            ("validityPeriodHours", 0), ("earlyRenewalHours", 0), ("maxPathLength", -1),
+        ):  # fmt: skip
+            value = inputs.get(name, 0)
+            if not isinstance(value, Unknown) and value < least:
+                found.append(f"{name} is {value}; at least {least}")
+        return found
+
+    def _wish(self, inputs: Properties) -> x509.Wish:
+        return x509.Wish(
+            hours=inputs["validityPeriodHours"],
+            uses=inputs["allowedUses"],
+            is_ca=inputs.get("isCaCertificate", False),
+            max_path_length=inputs.get("maxPathLength"),
+            subject_key_id=inputs.get("setSubjectKeyId", False),
+        )
+
+    def _made(self, certificate: _x509.Certificate) -> tuple[str, Properties]:
+        return str(certificate.serial_number), {
+            "certPem": certificate.public_bytes(serialization.Encoding.PEM).decode(),
+            "readyForRenewal": False,
+            "validityStartTime": _rfc3339(certificate.not_valid_before_utc),
+            "validityEndTime": _rfc3339(certificate.not_valid_after_utc),
+        }
+
+
+class SelfSignedCert(_Certificate):
+    """tls:index/selfSignedCert:SelfSignedCert."""
+
+    token = "tls:index/selfSignedCert:SelfSignedCert"
+    secret_outputs = ("privateKeyPem",)
+    defaults: ClassVar[Properties] = {**_Certificate.defaults, "setAuthorityKeyId": False}
+
+    def wrong(self, inputs: Properties) -> list[str]:
+        """Check what every certificate needs, and that there is a key."""
+        found = _needs_key(inputs, "privateKeyPem")
+        return [*found, *_wrong_names(inputs), *super().wrong(inputs)]
+
+    def make(self, inputs: Properties) -> tuple[str, Properties]:
+        """Make the certificate and sign it with its own key."""
+        key = x509.load_key(inputs["privateKeyPem"], "privateKeyPem")
+        certificate = x509.self_sign(
+            key,
+            inputs.get("subject", {}),
+            _names(inputs),
+            self._wish(inputs),
+            authority_key_id=inputs.get("setAuthorityKeyId", False),
+        )
+        serial, outputs = self._made(certificate)
+        return serial, {**outputs, "keyAlgorithm": x509.algorithm_of(key)}
+
+
+class LocallySignedCert(_Certificate):
+    """tls:index/locallySignedCert:LocallySignedCert."""
+
+    token = "tls:index/locallySignedCert:LocallySignedCert"
+    secret_outputs = ("caPrivateKeyPem",)
+
+    def wrong(self, inputs: Properties) -> list[str]:
+        """Check what every certificate needs, and that there is a CA's key."""
+        return [*_needs_key(inputs, "caPrivateKeyPem"), *super().wrong(inputs)]
+
+    def make(self, inputs: Properties) -> tuple[str, Properties]:
+        """Sign the request with the CA's key."""
+        key = x509.load_key(inputs["caPrivateKeyPem"], "caPrivateKeyPem")
+        request = x509.load_request(inputs["certRequestPem"])
+        certificate = x509.sign(request, inputs["caCertPem"], key, self._wish(inputs))
+        serial, outputs = self._made(certificate)
+        return serial, {**outputs, "caKeyAlgorithm": x509.algorithm_of(key)}
+
+
+RESOURCES: Final = (PrivateKey, CertRequest, SelfSignedCert, LocallySignedCert)
+
+
+def _fingerprints(ssh: bytes) -> Properties:
+    """Return the fingerprints of a public key in OpenSSH's one-line form, as OpenSSH prints them."""
+    blob = base64.b64decode(ssh.split()[1]) if ssh else b""
+    sha256 = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+    return {
+        "publicKeyFingerprintMd5": hashlib.md5(blob).digest().hex(":") if ssh else "",
+        "publicKeyFingerprintSha256": f"SHA256:{sha256}" if ssh else "",
+    }
+
+
+def _rfc3339(moment: datetime.datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _needs_key(inputs: Properties, name: str) -> list[str]:
+    return [] if name in inputs else [f"missing required property '{name}'"]
+
+
+def _one_of(inputs: Properties, name: str, allowed: tuple[str, ...]) -> list[str]:
+    value = inputs.get(name, allowed[0])
+    if isinstance(value, Unknown) or value in allowed:
+        return []
+    return [f"{name} is '{value}'; allowed: {', '.join(allowed)}"]
+
+
+def _names(inputs: Properties) -> list[_x509.GeneralName]:
+    return x509.alternative_names(
+        inputs.get("dnsNames", []), inputs.get("ipAddresses", []), inputs.get("uris", [])
+    )
+
+
+def _wrong_names(inputs: Properties) -> list[str]:
+    found = []
+    for name in ("dnsNames", "ipAddresses", "uris"):
+        values = inputs.get(name, [])
+        for index, value in enumerate([] if isinstance(values, Unknown) else values):
+            if isinstance(value, Unknown):
+                continue
+            try:
+                x509.alternative_names(**{"dns": [], "addresses": [], "uris": [],
+                                          _ARGUMENTS[name]: [value]})  # fmt: skip
+            except ValueError:
+                found.append(f"{name}[{index}] is '{value}', which is none")
+    return found
+
+
+_ARGUMENTS: Final = {"dnsNames": "dns", "ipAddresses": "addresses", "uris": "uris"}
