@@ -312,7 +312,8 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _ledger(fields: Mapping[str, Any]) -> Ledger:
     if int(fields["version"]) != VERSION:
         raise ValueError(f"version {fields['version']}")
-    access = fields["access"]
+    # What is null is gone from an output that Pulumi hands back.
+    access = fields.get("access")
     return Ledger(
         serial=int(fields["serial"]),
         stance=str(fields["stance"]),
@@ -324,8 +325,8 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
         access=Access(access["vault"], access["principal"]) if access else None,
         mesh=bool(fields["mesh"]),
         propagation=str(fields["propagation"]),
-        override=fields["override"],
-        mixed=fields["mixed"],
+        override=fields.get("override"),
+        mixed=fields.get("mixed"),
     )
 
 
@@ -381,8 +382,8 @@ def _record(fields: Mapping[str, Any]) -> Record:
     return Record(
         CertificateRef(
             str(fields["name"]),
-            fields["sha256"],
-            _moment(fields["notAfter"]) if fields["notAfter"] else None,
+            fields.get("sha256"),
+            _moment(fields["notAfter"]) if fields.get("notAfter") else None,
         ),
-        fields["root"],
+        fields.get("root"),
     )
