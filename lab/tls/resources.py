@@ -252,7 +252,7 @@ RESOURCES: Final = (PrivateKey, CertRequest, SelfSignedCert, LocallySignedCert)
 
 
 def _fingerprints(ssh: bytes) -> Properties:
-    """Return the fingerprints of a public key in OpenSSH's one-line form, as OpenSSH prints them."""
+    """Return the fingerprints of a public key in OpenSSH's one-line form, as that prints them."""
     blob = base64.b64decode(ssh.split()[1]) if ssh else b""
     sha256 = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
     return {
