@@ -45,11 +45,14 @@ _MAX_PATHS = 32
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The four files of a posture, as PEM text. `ca_key` is None when somebody else writes it."""
+    """The four files of a posture, as PEM text. `ca_key` is None when somebody else writes it.
 
-    root_cert: str
-    ca_cert: str
-    cert_chain: str
+    `repr` shows none of them: until it is judged, a private key may be anywhere.
+    """
+
+    root_cert: str = field(repr=False)
+    ca_cert: str = field(repr=False)
+    cert_chain: str = field(repr=False)
     ca_key: str | None = field(repr=False)
 
     def texts(self) -> dict[str, str]:

@@ -86,14 +86,15 @@ def issuer_refusals(
 
 
 def key_refusals(name: str, issuer: x509.Certificate, key: Key) -> list[Refusal]:
-    """Whether `key` is the private key of `issuer`, and of a kind that can sign (V11).
+    """Whether `key` is the private key of `issuer` (V11).
 
     istiod takes the pair only when they match (security/pkg/pki/util/keycertbundle.go, Verify).
+    A key that matches is as strong as its certificate's, which the certificate's rules judge.
     """
-    if not is_usable_key(key.public_key()):
-        return [_unusable_key(f"the private key of {name}", key_kind(key.public_key()))]
     if issuer.public_key() == key.public_key():
         return []
+    if not is_usable_key(key.public_key()):
+        return [_unusable_key(f"the private key of {name}", key_kind(key.public_key()))]
     return [
         Refusal(
             id="key-mismatch",
@@ -195,7 +196,7 @@ def _has_a_usable_key(name: str, certificate: x509.Certificate) -> Iterator[Refu
 def _unusable_key(what: str, kind: str, certificate: x509.Certificate | None = None) -> Refusal:
     return Refusal(
         id="key-not-allowed",
-        reason=f"{what} has a key that not every peer can use ({kind})",
+        reason=f"{what} is of a kind that not every peer can use: {kind}",
         mitigation=(
             f"Use RSA with {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, ECDSA P-256 or ECDSA P-384."
         ),
