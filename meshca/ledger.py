@@ -6,7 +6,8 @@ previews of peers. It holds no secret. Moments are RFC 3339 text; spans are whol
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from meshca.refusals import CertificateRef, Refusal, Refused, iso
@@ -24,6 +25,16 @@ from meshca.rotation import (
 )
 
 VERSION = 1
+
+PROPAGATION = ("waiting", "restarts")
+"""How propagation is established: windows pass, or restarts are the evidence that they may."""
+
+_LAST_YEAR = 9000
+_LONGEST = timedelta(days=365 * 300)
+"""With these, the end of a window is a moment that datetime can hold."""
+
+_UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
+"""What reading something that this program did not write raises."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ class Ledger:
     mesh: bool = False
     """Whether the mesh reads the secrets: from then on its vault cannot change."""
     propagation: str = "waiting"
-    """How propagation is established: `waiting` (for windows to pass) or `restarts` (evidence)."""
+    """One of PROPAGATION."""
     override: Mapping[str, str] | None = None
     """The break-glass that admitted the move in force, as it stood in the configuration."""
     mixed: str | None = None
@@ -124,7 +135,8 @@ class Ledger:
         return record.certificate if record else CertificateRef(identity)
 
     def _issuer(self, name: str) -> Intermediate:
-        for identity, record in self.records.items():
+        # The configured ones come last; before them, what an earlier configuration called so.
+        for identity, record in [*self.records.items()][::-1]:
             if record.root is not None and record.certificate.name == name:
                 return Intermediate(identity, record.root)
         raise ValueError(f"the ledger knows no issuer {name}")
@@ -187,9 +199,9 @@ def advance(
     """The ledger after an `up` that completed `posture` at `now`.
 
     Whatever was or may have been in force until now enters the window: the previous posture, and
-    an interrupted attempt at another one. `restarted` is the moment after which every istiod
-    showed the new material and no older meshed pod was left: nothing that ended before it counts
-    any longer. Without any change the ledger stays as it is, byte for byte.
+    an interrupted attempt at another one. `restarted` is a moment at which every istiod showed the
+    new material, and than which no meshed pod is older: what was in force before has ended by
+    then, and counts no longer. Without any change the ledger stays as it is, byte for byte.
     """
     if ledger is None:
         return Ledger(
@@ -204,18 +216,17 @@ def advance(
             override=override,
         )
     unfinished = pending_attempt(ledger, attempt)
-    ended = [
-        Held(ledger.posture, ledger.pace.slower(pace), now)
-        for changed in (ledger.posture != posture or _shortens(ledger.pace, pace),)
-        if changed
-    ]
-    if unfinished and unfinished.posture != posture:
-        ended.append(Held(unfinished.posture, ledger.pace.slower(pace), now))
-    alive = [entry for entry in ledger.window if (entry.leaves_trust_window() or now) > now]
-    window = [*alive, *ended]
-    if restarted is not None:
-        window = [entry for entry in window if entry.until is None or entry.until > restarted]
     moved = ledger.posture != posture
+    over = []
+    if moved or _shortens(ledger.pace, pace):
+        over.append(ledger.posture)
+    if unfinished and unfinished.posture != posture:
+        over.append(unfinished.posture)
+    slower = ledger.pace.slower(pace)
+    ended = [Held(was, slower, restarted or now) for was in over]
+    window = tuple(
+        entry for entry in (*ledger.window, *ended) if _still_counts(entry, now, restarted)
+    )
     remembered = {
         identity: record
         for identity, record in ledger.records.items()
@@ -228,7 +239,7 @@ def advance(
         posture=posture,
         since=now if moved else ledger.since,
         pace=pace,
-        window=tuple(window) if ended or restarted else ledger.window,
+        window=window if over or restarted else ledger.window,
         records={**remembered, **records},
         access=access,
         mesh=mesh,
@@ -236,6 +247,13 @@ def advance(
         override=override if moved else ledger.override,
         mixed=None,
     )
+
+
+def _still_counts(entry: Held, now: datetime, restarted: datetime | None) -> bool:
+    """Whether a proxy may still hold something of a posture in the window."""
+    if entry.until is None:
+        return True
+    return entry.until + entry.pace.renewal > now and (restarted is None or entry.until > restarted)
 
 
 def _shortens(before: Pace, after: Pace) -> bool:
@@ -259,7 +277,7 @@ def parse(value: object, *, where: str) -> Ledger | None:
         return None
     try:
         return _ledger(_mapping(value))
-    except (KeyError, TypeError, ValueError) as error:
+    except _UNREADABLE as error:
         raise Refused([_unreadable(where, error)]) from error
 
 
@@ -269,19 +287,27 @@ def parse_attempt(value: object) -> Attempt | None:
         return None
     try:
         fields = _mapping(value)
-        return Attempt(int(fields["base"]), str(fields["stance"]), _posture(fields["posture"]))
-    except (KeyError, TypeError, ValueError) as error:
+        return Attempt(_whole(fields["base"]), _text(fields["stance"]), _posture(fields["posture"]))
+    except _UNREADABLE as error:
         raise Refused([_unreadable("the recorded attempt", error)]) from error
 
 
 def peer_window(value: object, *, peer: str) -> Sequence[Held]:
-    """What still counts in a peer's mesh, out of its ledger."""
-    ledger = parse(value, where=f"the output `rotation` of stack {peer}")
-    if ledger is None:
+    """What still counts in a peer's mesh, out of its ledger; reads nothing else of it."""
+    if value is None:
         return []
-    return [
-        replace(entry, posture=_foreign(entry.posture, peer), peer=peer) for entry in ledger.held()
-    ]
+    try:
+        fields = _mapping(value)
+        _refuse_other_version(fields)
+        return [
+            Held(_foreign(_posture(fields["posture"]), peer), _pace(fields["pace"]), None, peer),
+            *(
+                Held(_foreign(entry.posture, peer), entry.pace, entry.until, peer)
+                for entry in map(_held, _list(fields["window"]))
+            ),
+        ]
+    except _UNREADABLE as error:
+        raise Refused([_unreadable(f"the output `rotation` of stack {peer}", error)]) from error
 
 
 def _foreign(posture: Posture, peer: str) -> Posture:
@@ -303,38 +329,86 @@ def _unreadable(where: str, error: Exception) -> Refusal:
     )
 
 
+def _ledger(fields: Mapping[str, Any]) -> Ledger:
+    _refuse_other_version(fields)
+    # What is null is gone from an output that Pulumi hands back.
+    access, override, mixed = (fields.get(key) for key in ("access", "override", "mixed"))
+    ledger = Ledger(
+        serial=_whole(fields["serial"]),
+        stance=_text(fields["stance"]),
+        posture=_posture(fields["posture"]),
+        since=_moment(fields["since"]),
+        pace=_pace(fields["pace"]),
+        window=tuple(_held(entry) for entry in _list(fields["window"])),
+        records={
+            _text(identity): _record(_mapping(entry))
+            for identity, entry in _mapping(fields["records"]).items()
+        },
+        access=Access(_text(access["vault"]), _text(access["principal"])) if access else None,
+        mesh=_flag(fields["mesh"]),
+        propagation=_text(fields["propagation"]),
+        override={key: _text(override[key]) for key in ("move", "reason")} if override else None,
+        mixed=None if mixed is None else _text(mixed),
+    )
+    _refuse_gaps(ledger)
+    return ledger
+
+
+def _refuse_other_version(fields: Mapping[str, Any]) -> None:
+    if _whole(fields["version"]) != VERSION:
+        raise ValueError(f"version {fields['version']!r}")
+
+
+def _refuse_gaps(ledger: Ledger) -> None:
+    """What is written always speaks of issuers and certificates that are on record."""
+    if ledger.propagation not in PROPAGATION:
+        raise ValueError(f"propagation {ledger.propagation!r}")
+    phase, *names = ledger.stance.split(" ")
+    if len(names) != (1 if Phase(phase) is Phase.STEADY else 2):
+        raise ValueError(f"stance {ledger.stance!r}")
+    issuers = {record.certificate.name for record in ledger.records.values() if record.root}
+    if missing := {*names} - issuers or ledger.posture.members() - ledger.records.keys():
+        raise ValueError(f"no record of {sorted(missing)}")
+
+
 def _mapping(value: object) -> Mapping[str, Any]:
     if not isinstance(value, Mapping):
         raise TypeError("not a mapping")
     return value
 
 
-def _ledger(fields: Mapping[str, Any]) -> Ledger:
-    if int(fields["version"]) != VERSION:
-        raise ValueError(f"version {fields['version']}")
-    # What is null is gone from an output that Pulumi hands back.
-    access = fields.get("access")
-    return Ledger(
-        serial=int(fields["serial"]),
-        stance=str(fields["stance"]),
-        posture=_posture(fields["posture"]),
-        since=_moment(fields["since"]),
-        pace=_pace(fields["pace"]),
-        window=tuple(_held(entry) for entry in fields["window"]),
-        records={identity: _record(entry) for identity, entry in fields["records"].items()},
-        access=Access(access["vault"], access["principal"]) if access else None,
-        mesh=bool(fields["mesh"]),
-        propagation=str(fields["propagation"]),
-        override=fields.get("override"),
-        mixed=fields.get("mixed"),
-    )
+def _list(value: object) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise TypeError("not a list")
+    return value
 
 
-def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError("not a text")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError("not true or false")
+    return value
+
+
+def _whole(value: object) -> int:
+    """Pulumi hands every number back as a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        raise TypeError("not a whole number")
+    if value < 0:
+        raise ValueError("below zero")
+    return int(value)
+
+
+def _moment(value: object) -> datetime:
+    moment = datetime.fromisoformat(_text(value))
     if moment.tzinfo is None:
-        raise ValueError(f"{text} names no time zone")
-    return moment
+        raise ValueError(f"{value!r} names no time zone")
+    return moment.astimezone(UTC)
 
 
 def _posture_json(posture: Posture) -> dict[str, Any]:
@@ -348,10 +422,16 @@ def _posture_json(posture: Posture) -> dict[str, Any]:
 def _posture(fields: Mapping[str, Any]) -> Posture:
     signer = fields["signer"]
     return Posture(
-        tuple(fields["trust"]),
-        Intermediate(signer["identity"], signer["root"]),
-        tuple(fields["chain"]),
+        _identities(fields["trust"]),
+        Intermediate(_text(signer["identity"]), _text(signer["root"])),
+        _identities(fields["chain"]),
     )
+
+
+def _identities(value: object) -> tuple[Identity, ...]:
+    if not (found := tuple(map(_text, _list(value)))):
+        raise ValueError("empty")
+    return found
 
 
 def _pace_json(pace: Pace) -> dict[str, int]:
@@ -363,7 +443,18 @@ def _pace_json(pace: Pace) -> dict[str, int]:
 
 
 def _pace(fields: Mapping[str, Any]) -> Pace:
-    return Pace(*(timedelta(seconds=int(fields[key])) for key in ("leafTtl", "poll", "slack")))
+    return _known_pace(fields["leafTtl"], fields["poll"], fields["slack"])
+
+
+@lru_cache(maxsize=64, typed=True)  # one for the most of a fleet
+def _known_pace(leaf_ttl: object, poll: object, slack: object) -> Pace:
+    return Pace(_span(leaf_ttl), _span(poll), _span(slack))
+
+
+def _span(value: object) -> timedelta:
+    if (seconds := _whole(value)) > _LONGEST.total_seconds():
+        raise ValueError(f"{seconds} seconds are no pace")
+    return timedelta(seconds=seconds)
 
 
 def _held_json(entry: Held) -> dict[str, Any]:
@@ -375,15 +466,19 @@ def _held_json(entry: Held) -> dict[str, Any]:
 
 
 def _held(fields: Mapping[str, Any]) -> Held:
-    return Held(_posture(fields["posture"]), _pace(fields["pace"]), _moment(fields["until"]))
+    until = _moment(fields["until"])
+    if until.year > _LAST_YEAR:
+        raise ValueError(f"{fields['until']} is no time at which a posture ended")
+    return Held(_posture(fields["posture"]), _pace(fields["pace"]), until)
 
 
 def _record(fields: Mapping[str, Any]) -> Record:
+    sha256, not_after, root = (fields.get(key) for key in ("sha256", "notAfter", "root"))
     return Record(
         CertificateRef(
-            str(fields["name"]),
-            fields.get("sha256"),
-            _moment(fields["notAfter"]) if fields.get("notAfter") else None,
+            _text(fields["name"]),
+            None if sha256 is None else _text(sha256),
+            None if not_after is None else _moment(not_after),
         ),
-        fields.get("root"),
+        None if root is None else _text(root),
     )

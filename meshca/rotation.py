@@ -8,6 +8,9 @@ exactly when, for all postures p and q that still count:
     over W:  root(p.signer) is in q.trust
     over P:  p.signer is in q.chain
 
+and every istiod arrives at the posture in force exactly when, over P, one of p.trust and q.trust
+stands inside the other: a running istiod takes nothing else, whichever of the two it works with.
+
 A move is legal when the predicate holds over everything that still counts and the wanted posture.
 Nothing here knows phase names but `posture`, which spells the four phases of a rotation: they are
 the shortest path that the predicate admits.
@@ -159,12 +162,13 @@ def compatible(one: Posture, other: Posture) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
-    """One half of the predicate: who is missing from what, over which window."""
+class Rule:
+    """One part of the predicate, over the trust window (W) or else the chain window (P)."""
 
     id: str
     over_trust: bool
-    missing: Callable[[Posture, Posture], Iterable[Identity]]
+    missing: Callable[[Held, Posture], Iterable[Identity]]
+    """The roots or issuers that break it; none when it holds."""
     reason: str
     why_wait: str
 
@@ -173,39 +177,58 @@ def _if_absent(identity: Identity, present: tuple[Identity, ...]) -> Iterable[Id
     return () if identity in present else (identity,)
 
 
+def _jumping(held: Held, wanted: Posture) -> Iterable[Identity]:
+    """What would jump for an istiod that lags behind; `trust_refusals` judges those that do not."""
+    if held.until is None or trust_moves_one_way(held.posture.trust, wanted.trust):
+        return ()
+    return dict.fromkeys((*held.posture.trust, *wanted.trust))
+
+
+JUMP = (
+    "roots would be added and dropped (or reordered) in one move: a running istiod refuses that "
+    "and takes it at its next restart"
+)
+
 RULES = (
-    _Rule(
+    Rule(
         "signs-too-early",
         True,
-        lambda held, wanted: _if_absent(wanted.signer.root, held.trust),
+        lambda held, wanted: _if_absent(wanted.signer.root, held.posture.trust),
         "proxies that do not trust its root yet would refuse leaves of the new signer",
         "every proxy has renewed since the root was distributed",
     ),
-    _Rule(
+    Rule(
         "retires-too-early",
         True,
-        lambda held, wanted: _if_absent(held.signer.root, wanted.trust),
+        lambda held, wanted: _if_absent(held.posture.signer.root, wanted.trust),
         "leaves that chain to a root no longer trusted would still be in use",
         "no leaf under that root can be alive",
     ),
-    _Rule(
+    Rule(
         "chain-too-early",
         False,
-        lambda held, wanted: _if_absent(wanted.signer.identity, held.chain),
+        lambda held, wanted: _if_absent(wanted.signer.identity, held.posture.chain),
         "an istiod that reads the new signer with the old chain file would hand out leaves that "
         "nobody can verify",
         "every istiod has read the chain file that carries the new signer",
     ),
-    _Rule(
+    Rule(
         "drops-chain-too-early",
         False,
-        lambda held, wanted: _if_absent(held.signer.identity, wanted.chain),
+        lambda held, wanted: _if_absent(held.posture.signer.identity, wanted.chain),
         "an istiod that still signs with the old issuer would hand out leaves without their issuer",
         "every istiod has stopped signing with the old issuer",
     ),
+    Rule(
+        "trust-jumps",
+        False,
+        _jumping,
+        f"for an istiod that has not taken the posture in force yet, {JUMP}",
+        "every istiod has taken the roots in force",
+    ),
 )
-"""The predicate, a rule for each way to break it; the chain rules concern the own istiods only,
-since a leaf carries its chain along to peers."""
+"""The predicate, a rule for each way to break it. What is over P concerns the own istiods only: a
+leaf carries its chain along to peers."""
 
 
 def window_refusals(
@@ -215,7 +238,7 @@ def window_refusals(
     now: datetime,
     describe: Describe,
     advice: str | None = None,
-    rules: Sequence[_Rule] = RULES,
+    rules: Sequence[Rule] = RULES,
 ) -> list[Refusal]:
     """Every rule of the predicate that the wanted posture breaks, with the time that mends it.
 
@@ -230,7 +253,7 @@ def window_refusals(
             if not rule.over_trust and entry.peer is not None:
                 continue
             end = entry.leaves_trust_window() if rule.over_trust else entry.leaves_chain_window()
-            if _counts(end, now) and (absent := tuple(rule.missing(entry.posture, wanted))):
+            if _counts(end, now) and (absent := tuple(rule.missing(entry, wanted))):
                 offending.append((entry, end))
                 missing.update(dict.fromkeys(absent))
         if offending:
@@ -249,7 +272,7 @@ def window_refusals(
 
 
 def _mitigation(
-    rule: _Rule,
+    rule: Rule,
     offending: Sequence[tuple[Held, datetime | None]],
     legal_at: datetime | None,
     advice: str | None,
@@ -270,10 +293,11 @@ def _mitigation(
 def trust_refusals(
     held: Sequence[Held], wanted: Posture, *, describe: Describe, advice: str | None = None
 ) -> list[Refusal]:
-    """`trust-jumps`: trust only grows or only shrinks in one move, and keeps its order.
+    """`trust-jumps` for the posture in force: trust only grows or only shrinks in one move.
 
     A running istiod refuses anything else (istio_ca.go, handleEvent) and then takes it at its
-    next restart, when nobody is watching.
+    next restart, when nobody is watching. Waiting does not help; for postures that are no longer
+    in force it does, and `window_refusals` judges those.
     """
     for entry in held:
         if entry.peer is not None or entry.until is not None:
@@ -283,8 +307,7 @@ def trust_refusals(
             return [
                 Refusal(
                     "trust-jumps",
-                    "roots would be added and dropped (or reordered) in one move: a running istiod "
-                    "refuses that and takes it at its next restart",
+                    JUMP,
                     advice or "Add roots in one move and drop them in a later one.",
                     tuple(describe(identity) for identity in changed),
                 )
