@@ -3,37 +3,234 @@
 Exit codes: 0 when all is well, 1 when something is refused, 2 when the command is used wrongly.
 Refusals of `check` are its result and go to stdout; those of other commands go to stderr.
 
-Each command imports what it needs when it runs, so that none pays for another's imports.
+argparse rather than typer: typer builds a pydantic model for each parameter, and importing the two
+takes longer than all that `check` does. For the same reason a command imports what it needs only
+when it runs. A command is two functions: one that declares it, one that runs it and returns the
+exit code; Refused may pass through the latter.
 """
 
+import argparse
+import io
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from meshca.certificates import Key
-    from meshca.refusals import Refused
 
-app = typer.Typer(
-    help="Roots, intermediates and bundles of a mesh CA. Needs no cluster and no network.",
-    no_args_is_help=True,
-    add_completion=False,
-    # A traceback with local variables could show a private key.
-    pretty_exceptions_enable=False,
-)
-root_app = typer.Typer(help="Offline roots.", no_args_is_help=True)
-app.add_typer(root_app, name="root")
+OK, REFUSED = 0, 1
 
 ALGORITHMS = ("ECDSA-P384", "ECDSA-P256", "RSA-4096", "RSA-3072", "RSA-2048")
 MAX_DAYS = 36500
 MAX_LEAF_TTL = timedelta(days=90)
 """MAX_WORKLOAD_CERT_TTL of istiod: it signs nothing longer."""
 
+Arguments = argparse.Namespace
+Commands = Any
+"""What `add_subparsers` returns; its type is private to argparse."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A subject may hold letters that the terminal's encoding has not.
+            stream.reconfigure(errors="backslashreplace")
+    parsed = parser().parse_args(arguments)
+    from meshca.refusals import Refused
+
+    run: Callable[[Arguments], int] = parsed.run
+    try:
+        return run(parsed)
+    except Refused as refused:
+        print(refused, file=sys.stderr)
+        return REFUSED
+    except (KeyboardInterrupt, EOFError):
+        print("Stopped; nothing was written.", file=sys.stderr)
+        return REFUSED
+
+
+def parser() -> argparse.ArgumentParser:
+    """Every command and its options."""
+    top = argparse.ArgumentParser(
+        prog="python -m meshca",
+        description="Roots, intermediates and bundles of a mesh CA.",
+        allow_abbrev=False,
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _declare_check(commands)
+    _declare_root(commands)
+    _declare_sign(commands)
+    return top
+
+
+def command(
+    commands: Commands, name: str, run: Callable[[Arguments], int], about: str
+) -> argparse.ArgumentParser:
+    """Adds a command that `run` runs. `about` is one sentence."""
+    added: argparse.ArgumentParser = commands.add_parser(
+        name, help=about, description=about, allow_abbrev=False
+    )
+    added.set_defaults(run=run)
+    return added
+
+
+# check
+
+
+def _declare_check(commands: Commands) -> None:
+    declared = command(
+        commands,
+        "check",
+        _check,
+        "Judge a bundle: draw its chains, or say everything that a mesh would break on.",
+    )
+    declared.add_argument(
+        "directory",
+        metavar="DIR",
+        type=_directory,
+        help="holds root-cert.pem, ca-cert.pem, ca-key.pem and cert-chain.pem",
+    )
+    declared.add_argument("--json", action="store_true", help="print JSON for machines")
+    declared.add_argument(
+        "--leaf-ttl",
+        metavar="DURATION",
+        type=_leaf_ttl,
+        default="24h",
+        help="longest life of a workload certificate, such as 24h or 7d (default: %(default)s)",
+    )
+
+
+def _check(arguments: Arguments) -> int:
+    from meshca import checking
+
+    verdict = checking.check(arguments.directory, now=_now(), leaf_ttl=arguments.leaf_ttl)
+    if arguments.json:
+        import json
+
+        print(json.dumps(verdict.as_json(), indent=2))
+    else:
+        print("\n".join(verdict.lines()))
+    return REFUSED if verdict.refusals else OK
+
+
+# root new
+
+
+def _declare_root(commands: Commands) -> None:
+    group: argparse.ArgumentParser = commands.add_parser("root", help="Offline roots.")
+    declared = command(
+        group.add_subparsers(metavar="COMMAND", required=True),
+        "new",
+        _new_root,
+        "Make an offline root: a certificate for the stack, a key that stays on this machine.",
+    )
+    declared.add_argument(
+        "--common-name",
+        "--name",
+        required=True,
+        metavar="NAME",
+        help="of its subject; each generation of a root needs one of its own",
+    )
+    declared.add_argument(
+        "--out", required=True, metavar="DIR", type=Path, help="for root-cert.pem and root-key.pem"
+    )
+    declared.add_argument("--organization", metavar="NAME", help="of its subject")
+    declared.add_argument(
+        "--algorithm",
+        choices=ALGORITHMS,
+        type=str.upper,
+        default=ALGORITHMS[0],
+        help="of its key (default: %(default)s)",
+    )
+    _declare_days(declared, 3650)
+    declared.add_argument(
+        "--encrypt", action="store_true", help="ask for a passphrase, and encrypt the key with it"
+    )
+    _declare_passphrase_file(declared)
+
+
+def _new_root(arguments: Arguments) -> int:
+    from meshca import certificates, new_files, offline
+
+    certificate_path = arguments.out / "root-cert.pem"
+    key_path = arguments.out / "root-key.pem"
+    new_files.refuse_existing(certificate_path, key_path)
+    passphrase = _new_passphrase(arguments.passphrase_file, arguments.encrypt)
+    key = offline.make_key(offline.Algorithm(arguments.algorithm))
+    root = offline.make_root(
+        key,
+        common_name=arguments.common_name,
+        organization=arguments.organization,
+        lifetime=timedelta(days=arguments.days),
+        now=_now(),
+    )
+    key_text = offline.encrypted(key, passphrase) if passphrase else certificates.encode_key(key)
+    new_files.make_directory(arguments.out)
+    new_files.write_pair(
+        new_files.New(key_path, key_text, new_files.PRIVATE),
+        new_files.New(certificate_path, certificates.encode(root), new_files.PUBLIC),
+    )
+    print(f"{certificate_path}: {certificates.described(root)}")
+    print(f"{key_path}: its private key, {'encrypted' if passphrase else 'not encrypted'}")
+    return OK
+
+
+# sign
+
+
+def _declare_sign(commands: Commands) -> None:
+    declared = command(
+        commands, "sign", _sign, "Sign the request of an intermediate under an offline root."
+    )
+    declared.add_argument(
+        "request", metavar="CSR", type=Path, help="the request that the stack exports"
+    )
+    declared.add_argument(
+        "--root", required=True, metavar="FILE", type=Path, help="certificate of the root"
+    )
+    declared.add_argument(
+        "--key", required=True, metavar="FILE", type=Path, help="private key of the root"
+    )
+    declared.add_argument(
+        "--out", required=True, metavar="FILE", type=Path, help="where the certificate goes"
+    )
+    _declare_days(declared, 365)
+    _declare_passphrase_file(declared)
+
+
+def _sign(arguments: Arguments) -> int:
+    from meshca import certificates, new_files, offline
+
+    new_files.refuse_existing(arguments.out)
+    request_text = certificates.read_text(arguments.request)
+    certificate = offline.sign(
+        offline.parse_request(request_text, where=str(arguments.request)),
+        name=str(arguments.request),
+        root=certificates.read_certificate(arguments.root),
+        root_key=_root_key(arguments.key, arguments.passphrase_file),
+        lifetime=timedelta(days=arguments.days),
+        now=_now(),
+    )
+    text = certificates.encode(certificate)
+    new_files.write(new_files.New(arguments.out, text, new_files.PUBLIC))
+    print(f"{arguments.out}: {certificates.described(certificate)}")
+    return OK
+
+
+# What the commands share
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _directory(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is not a directory")
+    return Path(text)
 
 
 def _leaf_ttl(text: str) -> timedelta:
@@ -42,159 +239,41 @@ def _leaf_ttl(text: str) -> timedelta:
     try:
         duration = durations.parse(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
     if not timedelta(0) < duration <= MAX_LEAF_TTL:
-        raise typer.BadParameter("a leaf lives more than 0s and at most 90d")
+        raise argparse.ArgumentTypeError(f"{text}: a leaf lives more than 0s and at most 90d")
     return duration
 
 
-def _algorithm(text: str) -> str:
-    if text.upper() not in ALGORITHMS:
-        raise typer.BadParameter(f"one of {', '.join(ALGORITHMS)}")
-    return text.upper()
+def _days(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_DAYS):
+        raise argparse.ArgumentTypeError(f"{text}: whole days, 1 to {MAX_DAYS}")
+    return int(text)
 
 
-Days = Annotated[int, typer.Option(min=1, max=MAX_DAYS, help="Lifetime in days.")]
-PassphraseFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE", help="The first line of FILE is the passphrase of the root's private key."
-    ),
-]
+def _declare_days(declared: argparse.ArgumentParser, default: int) -> None:
+    declared.add_argument(
+        "--days", type=_days, default=default, help="its lifetime (default: %(default)s)"
+    )
 
 
-@app.command()
-def check(
-    directory: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR",
-            exists=True,
-            file_okay=False,
-            readable=True,
-            help="Holds root-cert.pem, ca-cert.pem, ca-key.pem and cert-chain.pem.",
-        ),
-    ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
-    leaf_ttl: Annotated[
-        timedelta,
-        typer.Option(parser=_leaf_ttl, metavar="DURATION", help="Lifetime of the mesh's leaves."),
-    ] = "24h",  # type: ignore[assignment]  # typer parses the default as well
-) -> None:
-    """Judge a bundle: draw its chains, or say everything that a mesh would break on."""
-    from meshca import checking
-
-    verdict = checking.check(directory, now=_now(), leaf_ttl=leaf_ttl)
-    if as_json:
-        import json
-
-        typer.echo(json.dumps(verdict.as_json(), indent=2))
-    else:
-        typer.echo("\n".join(verdict.lines()))
-    if verdict.refusals:
-        raise typer.Exit(1)
-
-
-@root_app.command()
-def new(
-    common_name: Annotated[
-        str,
-        typer.Option(
-            "--common-name",
-            "--name",
-            help="Of the subject. Give each generation of the root one of its own: `Mesh Root G2`.",
-        ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option(
-            metavar="DIR", file_okay=False, help="Where root-cert.pem and root-key.pem go."
-        ),
-    ],
-    organization: Annotated[str | None, typer.Option(help="Of the subject.")] = None,
-    algorithm: Annotated[
-        str, typer.Option(parser=_algorithm, metavar="NAME", help=", ".join(ALGORITHMS))
-    ] = ALGORITHMS[0],
-    days: Days = 3650,
-    encrypt: Annotated[
-        bool, typer.Option("--encrypt", help="Ask for a passphrase, and encrypt the key with it.")
-    ] = False,
-    passphrase_file: PassphraseFile = None,
-) -> None:
-    """Make an offline root: a certificate for the stack, a key that never leaves this machine."""
-    from meshca import certificates, new_files, offline
-    from meshca.refusals import Refused
-
-    certificate_path, key_path = out / "root-cert.pem", out / "root-key.pem"
-    try:
-        new_files.refuse_existing(certificate_path, key_path)
-        key = offline.make_key(offline.Algorithm(algorithm))
-        root = offline.make_root(
-            key,
-            common_name=common_name,
-            organization=organization,
-            lifetime=timedelta(days=days),
-            now=_now(),
-        )
-        passphrase = _new_passphrase(passphrase_file, encrypt)
-        key_text = (
-            offline.encrypted(key, passphrase) if passphrase else certificates.encode_key(key)
-        )
-        new_files.make_directory(out)
-        new_files.write_pair(
-            new_files.New(key_path, key_text, new_files.PRIVATE),
-            new_files.New(certificate_path, certificates.encode(root), new_files.PUBLIC),
-        )
-    except Refused as refused:
-        _stop(refused)
-    typer.echo(f"{certificate_path}: {certificates.reference(common_name, root)}")
-    typer.echo(f"{key_path}: its private key, {'encrypted' if passphrase else 'not encrypted'}")
-
-
-@app.command()
-def sign(
-    request: Annotated[
-        Path, typer.Argument(metavar="CSR", help="The request that the stack exports.")
-    ],
-    root: Annotated[Path, typer.Option(metavar="FILE", help="Certificate of the root.")],
-    key: Annotated[Path, typer.Option(metavar="FILE", help="Private key of the root.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the certificate goes.")],
-    days: Days = 365,
-    passphrase_file: PassphraseFile = None,
-) -> None:
-    """Sign the request of an intermediate under an offline root."""
-    from meshca import certificates, new_files, offline
-    from meshca.refusals import Refused
-
-    try:
-        new_files.refuse_existing(out)
-        certificate = offline.sign(
-            offline.parse_request(certificates.read_text(request), where=str(request)),
-            name=str(request),
-            root=certificates.read_certificate(root),
-            root_key=_root_key(key, passphrase_file),
-            lifetime=timedelta(days=days),
-            now=_now(),
-        )
-        new_files.write(new_files.New(out, certificates.encode(certificate), new_files.PUBLIC))
-    except Refused as refused:
-        _stop(refused)
-    subject = certificates.shown(certificate.subject)
-    typer.echo(f"{out}: {certificates.reference(subject, certificate)}")
+def _declare_passphrase_file(declared: argparse.ArgumentParser) -> None:
+    declared.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        type=Path,
+        help="its first line is the passphrase of the root's key, which is else asked for",
+    )
 
 
 def _root_key(path: Path, passphrase_file: Path | None) -> "Key":
     from meshca import certificates
 
     def passphrase() -> bytes:
-        if passphrase_file is not None:
-            return _first_line(passphrase_file)
-        text: str = typer.prompt(f"Passphrase of {path}", hide_input=True, err=True)
-        return text.encode()
+        return _first_line(passphrase_file) if passphrase_file else _asked(f"Passphrase of {path}")
 
-    return certificates.load_key(
-        certificates.read_text(path), where=str(path), passphrase=passphrase
-    )
+    text = certificates.read_text(path)
+    return certificates.load_key(text, where=str(path), passphrase=passphrase)
 
 
 def _new_passphrase(passphrase_file: Path | None, encrypt: bool) -> bytes | None:
@@ -202,28 +281,35 @@ def _new_passphrase(passphrase_file: Path | None, encrypt: bool) -> bytes | None
         return _first_line(passphrase_file)
     if not encrypt:
         return None
-    text: str = typer.prompt(
-        "Passphrase of the new key", hide_input=True, confirmation_prompt=True, err=True
-    )
-    return text.encode()
+    given = _asked("Passphrase of the new key")
+    if given != _asked("Once more"):
+        raise _no_passphrase("the two passphrases differ")
+    return given
+
+
+def _asked(prompt: str) -> bytes:
+    from getpass import getpass
+
+    given = getpass(f"{prompt}: ")
+    if not given:
+        raise _no_passphrase("the passphrase is empty")
+    return given.encode()
 
 
 def _first_line(path: Path) -> bytes:
     from meshca import certificates
-    from meshca.refusals import Refusal, Refused
 
     line = certificates.read_text(path).partition("\n")[0].rstrip("\r")
     if not line:
-        raise Refused(
-            [Refusal("no-passphrase", f"the first line of {path} is empty", "Write it there.")]
-        )
+        raise _no_passphrase(f"the first line of {path} is empty")
     return line.encode()
 
 
-def _stop(refused: "Refused") -> NoReturn:
-    typer.echo(str(refused), err=True)
-    raise typer.Exit(1)
+def _no_passphrase(reason: str) -> Exception:
+    from meshca.refusals import Refusal, Refused
+
+    return Refused([Refusal("no-passphrase", reason, "Give it again; nothing was written.")])
 
 
 if __name__ == "__main__":
-    app(prog_name="python -m meshca")
+    sys.exit(main())

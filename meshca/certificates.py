@@ -32,6 +32,7 @@ from meshca.x509_facts import fingerprint, key_kind, reference, shown
 __all__ = [
     "CertificatesRead",
     "Key",
+    "described",
     "encode",
     "encode_key",
     "examine_certificates",
@@ -215,7 +216,12 @@ def encode_key(key: Key) -> str:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
-# Comparing
+# Saying and comparing
+
+
+def described(certificate: x509.Certificate) -> str:
+    """Subject, fingerprint and end in one line."""
+    return str(reference(shown(certificate.subject), certificate))
 
 
 def same_key(certificate: x509.Certificate, key: Key) -> bool:

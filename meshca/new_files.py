@@ -64,7 +64,7 @@ def write_pair(first: New, second: New) -> None:
     write(first)
     try:
         write(second)
-    except Refused:
+    except BaseException:
         first.path.unlink()
         raise
 
