@@ -1,5 +1,6 @@
 """A plug-in CA for the Istio add-on of one AKS cluster, and its rotation."""
 
+import asyncio
 from pathlib import Path
 
 import pulumi
@@ -19,27 +20,27 @@ from meshca.plan import plan
 
 async def main() -> pulumi.Inputs:
     """Reads the settings, asks the guard, wires the components, and says what is in force."""
+    login = stack.Login()
     with refusing():
+        ledger = await stack.own_ledger()
         wanted = settings.load(stack.configuration())
         files = material.read(wanted, Path.cwd())
-        azure = await stack.subscription()
-        ledger = await stack.own_ledger()
         peers = await stack.peer_ledgers(wanted.peers)
         admitted = plan(wanted, files, ledger=ledger, peers=peers, now=clock())
-        vault_id = azure.vault_id(wanted)
-        state = mesh.decide(wanted, ledger, vault_id=vault_id)
+        state = mesh.decide(wanted, ledger)
 
     stack.announce(admitted, ledger)
     groups = {
         name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
         for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))
     }
+    identity = asyncio.create_task(stack.live_add_on_identity(wanted, ledger))
     authority = Authority("authority", wanted, files, admitted.trusted if admitted else None)
     vault = Vault(
         "vault",
         wanted.key_vault,
         resource_group=groups[wanted.key_vault.resource_group],
-        tenant=azure.tenant,
+        tenant=login.tenant,
     )
     cluster = Cluster(
         "cluster",
@@ -52,8 +53,8 @@ async def main() -> pulumi.Inputs:
         "access",
         wanted.key_vault,
         vault,
-        principal=await stack.live_add_on_identity(wanted, ledger) or cluster.add_on_identity,
-        azure=azure,
+        principal=await identity or cluster.add_on_identity,
+        login=login,
     )
     outputs: pulumi.Inputs = {
         "mesh": cluster.id.apply(lambda _: state.value),
@@ -67,7 +68,7 @@ async def main() -> pulumi.Inputs:
     ledger_after = rotation(
         ledger,
         mesh=state,
-        vault_id=vault_id,
+        vault=vault,
         bundle=secrets,
         attempt=attempt,
         access=access,

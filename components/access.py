@@ -1,9 +1,11 @@
 """What the add-on's identity may do in the vault: an access policy, or a role."""
 
+from __future__ import annotations
+
 import pulumi
 from pulumi_azure_native import authorization, keyvault
 
-from components.stack import Subscription
+from components.stack import Login
 from components.vault import Vault
 from meshca.settings import AccessModel, KeyVault
 
@@ -27,7 +29,7 @@ class Access(pulumi.ComponentResource):
         vault: Vault,
         *,
         principal: pulumi.Input[str],
-        azure: Subscription,
+        login: Login,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("aks-istio-ca:index:Access", name, None, opts)
@@ -39,9 +41,11 @@ class Access(pulumi.ComponentResource):
                 principal_id=principal,
                 # Without the type, a freshly made identity may not be found yet.
                 principal_type=authorization.PrincipalType.SERVICE_PRINCIPAL,
-                role_definition_id=(
-                    f"/subscriptions/{azure.id}/providers/Microsoft.Authorization"
-                    f"/roleDefinitions/{SECRETS_USER}"
+                role_definition_id=pulumi.Output.concat(
+                    "/subscriptions/",
+                    login.subscription,
+                    "/providers/Microsoft.Authorization/roleDefinitions/",
+                    SECRETS_USER,
                 ),
                 opts=options,
             )
@@ -52,7 +56,7 @@ class Access(pulumi.ComponentResource):
                 resource_group_name=vault.resource_group,
                 vault_name=vault.name,
                 policy=keyvault.AccessPolicyEntryArgs(
-                    tenant_id=azure.tenant,
+                    tenant_id=login.tenant,
                     object_id=principal,
                     permissions=keyvault.PermissionsArgs(secrets=[*settings.secret_permissions]),
                 ),

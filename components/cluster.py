@@ -1,5 +1,7 @@
 """The AKS cluster, its CSI secrets-provider add-on, and its service mesh profile."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import pulumi
@@ -89,7 +91,7 @@ def _mesh_profile(
 
 
 def _object_id(
-    profiles: "Mapping[str, aks.outputs.ManagedClusterAddonProfileResponse] | None",
+    profiles: Mapping[str, aks.outputs.ManagedClusterAddonProfileResponse] | None,
 ) -> str:
     profile = (profiles or {}).get(ADD_ON)
     if profile is None or profile.identity is None or profile.identity.object_id is None:

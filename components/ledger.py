@@ -9,7 +9,7 @@ from components.access import Access
 from components.attempt import AttemptRecord
 from components.cluster import Cluster
 from components.refusing import refusing
-from components.vault import BundleSecrets
+from components.vault import BundleSecrets, Vault
 from meshca.ledger import Access as Granted
 from meshca.ledger import Ledger
 from meshca.mesh import Mesh
@@ -24,7 +24,7 @@ def rotation(
     ledger: Ledger | None,
     *,
     mesh: Mesh,
-    vault_id: str,
+    vault: Vault,
     bundle: BundleSecrets,
     attempt: AttemptRecord,
     access: Access,
@@ -34,7 +34,7 @@ def rotation(
 
     @refusing()
     def written(known: list[Any]) -> dict[str, Any] | None:
-        issued, described, tags, recorded, principal, _ = known
+        issued, described, tags, recorded, vault_id, principal, _ = known
         after = issued.ledger(
             ledger,
             written=tags,
@@ -51,6 +51,7 @@ def rotation(
         bundle.described,
         bundle.written,
         attempt.recorded,
+        vault.id,
         access.principal,
         cluster.id,
     ).apply(written)

@@ -1,7 +1,8 @@
 """What the program knows of its own stack, of its peers, and of the live cluster."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pulumi
@@ -21,25 +22,13 @@ def configuration() -> dict[str, Any]:
     return dict(CONFIG.get())
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """Where the deploying identity is logged in."""
+class Login:
+    """Where the deploying identity is logged in; asked for without waiting."""
 
-    id: str
-    tenant: str
-
-    def vault_id(self, settings: Settings) -> str:
-        """The ARM id that the configured vault has or will have."""
-        return (
-            f"/subscriptions/{self.id}/resourceGroups/{settings.key_vault.resource_group}"
-            f"/providers/Microsoft.KeyVault/vaults/{settings.key_vault.name}"
-        )
-
-
-async def subscription() -> Subscription:
-    """The subscription and tenant of the configured Azure login."""
-    client = await authorization.get_client_config()
-    return Subscription(client.subscription_id, client.tenant_id)
+    def __init__(self) -> None:
+        client = authorization.get_client_config_output()
+        self.subscription: pulumi.Output[str] = client.subscription_id
+        self.tenant: pulumi.Output[str] = client.tenant_id
 
 
 def announce(plan: Plan | None, ledger: Ledger | None) -> None:
@@ -78,14 +67,14 @@ async def live_add_on_identity(settings: Settings, ledger: Ledger | None) -> str
     """
     if ledger is None:
         return None
+    live = containerservice.get_managed_cluster_output(
+        resource_group_name=settings.cluster.resource_group, resource_name=settings.cluster.name
+    )
     try:
-        live = await containerservice.get_managed_cluster(
-            resource_group_name=settings.cluster.resource_group,
-            resource_name=settings.cluster.name,
-        )
+        profiles = await live.addon_profiles.future()
     except Exception as error:  # the invoke raises nothing more specific
         if "NotFound" in str(error):
             return None
         raise
-    profile = (live.addon_profiles or {}).get(ADD_ON)
+    profile = (profiles or {}).get(ADD_ON)
     return profile.identity.object_id if profile and profile.identity else None

@@ -1,5 +1,7 @@
 """Key Vault, the four secrets, and the order in which they are written."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -28,7 +30,7 @@ class Vault(pulumi.ComponentResource):
         settings: KeyVault,
         *,
         resource_group: pulumi.Input[str],
-        tenant: str,
+        tenant: pulumi.Input[str],
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         """`tenant` must be the cluster's: AKS reads the vault within one tenant only."""

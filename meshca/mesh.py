@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from meshca.ledger import Ledger
 from meshca.refusals import Refusal, Refused
-from meshca.settings import Settings
+from meshca.settings import KeyVault, Settings
 
 
 class Mesh(StrEnum):
@@ -21,34 +21,43 @@ class Mesh(StrEnum):
     DISABLED = "disabled"
 
 
-def decide(settings: Settings, ledger: Ledger | None, *, vault_id: str) -> Mesh:
+def decide(settings: Settings, ledger: Ledger | None) -> Mesh:
     """Enabled only over a ledger that shows whole secrets and access to this very vault.
 
     Raises Refused (`vault-moves`) when a live mesh would change its vault.
     """
-    if (refusal := vault_refusal(settings, ledger, vault_id=vault_id)) is not None:
-        raise Refused([refusal])
     if not settings.cluster.mesh:
         return Mesh.DISABLED
     if settings.active_issuer is None:
         return Mesh.BOOTSTRAP
-    granted = ledger is not None and ledger.access is not None and ledger.access.vault == vault_id
-    return Mesh.ENABLED if granted else Mesh.PENDING
+    if ledger is None or ledger.access is None:
+        return Mesh.PENDING
+    same_vault = _is_vault(ledger.access.vault, settings.key_vault)
+    if ledger.mesh:
+        if not same_vault:
+            raise Refused([_vault_moves(ledger.access.vault, settings.key_vault)])
+        return Mesh.ENABLED
+    return Mesh.ENABLED if same_vault and ledger.mixed is None else Mesh.PENDING
 
 
-def vault_refusal(settings: Settings, ledger: Ledger | None, *, vault_id: str) -> Refusal | None:
+def _is_vault(arm_id: str, vault: KeyVault) -> bool:
+    """True when the id is that of the configured vault; ARM ids do not distinguish case."""
+    named = (
+        f"/resourceGroups/{vault.resource_group}/providers/Microsoft.KeyVault/vaults/{vault.name}"
+    )
+    return arm_id.lower().endswith(named.lower())
+
+
+def _vault_moves(arm_id: str, vault: KeyVault) -> Refusal:
     """`vault-moves`: a live mesh keeps its vault.
 
     Whether AKS takes another vault in place is documented nowhere; changing the source of the CA
     is documented as disabling the mesh and enabling it again.
     """
-    if ledger is None or ledger.access is None or ledger.access.vault == vault_id:
-        return None
-    if not (ledger.mesh and settings.cluster.mesh):
-        return None
     return Refusal(
         "vault-moves",
-        f"the mesh reads {ledger.access.vault}, the configuration names {vault_id}",
+        f"the mesh reads {arm_id}, the configuration names vault {vault.name} in resource group "
+        f"{vault.resource_group}",
         "Set `keyVault` back. To move to another vault, disable the mesh first (`cluster.mesh: "
         "false`), which deletes Istio's custom resources, and enable it again afterwards.",
     )
