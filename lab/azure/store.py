@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -24,19 +25,21 @@ from lab.azure.errors import not_found
 FILE: Final = "cloud.sqlite"
 
 _LOCK_SECONDS: Final = 30.0
+_VERSION: Final = 1
+"""Of the tables below; kept in the file."""
 
 _TABLES: Final = """
-CREATE TABLE IF NOT EXISTS resources (
+CREATE TABLE resources (
     key TEXT PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS deleted (
+CREATE TABLE deleted (
     key TEXT PRIMARY KEY, id TEXT NOT NULL, kind TEXT NOT NULL, document TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS secret_values (
+CREATE TABLE secret_values (
     key TEXT PRIMARY KEY, version TEXT NOT NULL, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS late_grants (key TEXT PRIMARY KEY, until REAL);
-CREATE TABLE IF NOT EXISTS requests (
+CREATE TABLE late_grants (key TEXT PRIMARY KEY, until REAL);
+CREATE TABLE requests (
     number INTEGER PRIMARY KEY AUTOINCREMENT, time REAL NOT NULL, operation TEXT NOT NULL,
     id TEXT NOT NULL, outcome TEXT NOT NULL, process INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS faults (
+CREATE TABLE faults (
     number INTEGER PRIMARY KEY AUTOINCREMENT, operation TEXT NOT NULL, resource TEXT NOT NULL,
     first INTEGER NOT NULL, times INTEGER, effect TEXT NOT NULL,
     calls INTEGER NOT NULL DEFAULT 0, released INTEGER NOT NULL DEFAULT 0);
@@ -150,6 +153,10 @@ class Transaction:
         ).fetchone()
         return row is not None and (row[0] is None or time.time() < row[0])
 
+    def dump(self) -> Iterator[str]:
+        """Return all that is stored, as SQL: for tests that look for what must not be there."""
+        return self._database.iterdump()
+
     def _one(self, query: str, resource_id: str) -> Stored | None:
         row = self._database.execute(query, (ids.key(resource_id),)).fetchone()
         return None if row is None else Stored(row[0], row[1], json.loads(row[2]))
@@ -167,26 +174,26 @@ class Transaction:
 
 
 class Store:
-    """The file, in `directory`; both are created when absent."""
+    """The file, in `directory`; both are created when absent.
+
+    Raises RuntimeError for a file that another version of the lab made.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._file = directory / FILE
         if not self._file.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600))
-            with self.connect() as database:
-                database.execute("PRAGMA journal_mode = WAL")
+            self._create()
         with self.connect() as database:
-            database.executescript(_TABLES)
+            if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                raise RuntimeError(
+                    f"{self._file}: made by another version of the lab; remove the directory"
+                )
 
     @contextmanager
     def connect(self) -> Iterator[sqlite3.Connection]:
         """Open the file; each statement commits by itself."""
-        with closing(
-            sqlite3.connect(self._file, timeout=_LOCK_SECONDS, isolation_level=None)
-        ) as database:
-            database.execute("PRAGMA synchronous = NORMAL")
+        with closing(_open(self._file)) as database:
             yield database
 
     @contextmanager
@@ -200,3 +207,23 @@ class Store:
                 database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
+
+    def _create(self) -> None:
+        """Make the file elsewhere and put it in place whole: others may be doing the same."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self.directory) as folder:
+            file = Path(folder) / FILE
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            with closing(_open(file)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(_TABLES)
+                database.execute(f"PRAGMA user_version = {_VERSION}")
+            with suppress(FileExistsError):
+                os.link(file, self._file)
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(file, timeout=_LOCK_SECONDS, isolation_level=None)
+    # The lab must survive killed processes, not power cuts: the system keeps what was written.
+    database.execute("PRAGMA synchronous = OFF")
+    return database

@@ -9,7 +9,9 @@ from __future__ import annotations
 import base64
 import datetime
 import hashlib
+import ipaddress
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 import grpc
@@ -282,19 +284,21 @@ def _names(inputs: Properties) -> list[_x509.GeneralName]:
     )
 
 
+_NAMES: Final[tuple[tuple[str, str, Callable[[str], object]], ...]] = (
+    ("dnsNames", "DNS name", _x509.DNSName),
+    ("ipAddresses", "IP address", ipaddress.ip_address),
+    ("uris", "URI", _x509.UniformResourceIdentifier),
+)
+
+
 def _wrong_names(inputs: Properties) -> list[str]:
     found = []
-    for name in ("dnsNames", "ipAddresses", "uris"):
+    for name, noun, parse in _NAMES:
         values = inputs.get(name, [])
         for index, value in enumerate([] if isinstance(values, Unknown) else values):
-            if isinstance(value, Unknown):
-                continue
             try:
-                x509.alternative_names(**{"dns": [], "addresses": [], "uris": [],
-                                          _ARGUMENTS[name]: [value]})  # fmt: skip
+                if not isinstance(value, Unknown):
+                    parse(value)
             except ValueError:
-                found.append(f"{name}[{index}] is '{value}', which is none")
+                found.append(f"{name}[{index}] is '{value}', which is no {noun}")
     return found
-
-
-_ARGUMENTS: Final = {"dnsNames": "dns", "ipAddresses": "addresses", "uris": "uris"}
