@@ -63,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     _declare_check(commands)
     _declare_root(commands)
     _declare_sign(commands)
+    _declare_report(commands)
     return top
 
 
@@ -217,6 +218,32 @@ def _sign(arguments: Arguments) -> int:
     text = certificates.encode(certificate)
     new_files.write(new_files.New(arguments.out, text, new_files.PUBLIC))
     print(f"{arguments.out}: {certificates.described(certificate)}")
+    return OK
+
+
+# report
+
+
+def _declare_report(commands: Commands) -> None:
+    declared = command(
+        commands,
+        "report",
+        _report,
+        "Tell in words what a stack recorded: who signs, who is trusted, what comes next.",
+    )
+    declared.add_argument(
+        "source",
+        metavar="FILE",
+        help="the output `rotation`, or all that `pulumi stack output --json` prints; - for stdin",
+    )
+
+
+def _report(arguments: Arguments) -> int:
+    from meshca import report, report_input
+
+    where = report_input.name(arguments.source)
+    outputs = report.read(report_input.load(arguments.source), where=where)
+    print("\n".join(report.lines(outputs, now=_now())))
     return OK
 
 

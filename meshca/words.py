@@ -1,49 +1,104 @@
 """The state of a mesh CA, and what an `up` changes, in words a reviewer understands."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 
+from meshca import durations
 from meshca.ledger import Ledger
 from meshca.plan import Plan
 from meshca.refusals import CertificateRef, iso
-from meshca.rotation import Identity, Posture
+from meshca.rotation import Held, Identity, Phase, Posture
 
 EVIDENCE = {
-    "waiting": "windows pass by waiting",
-    "restarts": "the listed workloads were restarted and no older pod was left",
+    "waiting": "time: a posture counts until its window has passed",
+    "restarts": "restarts: the listed workloads were restarted and no older pod was left",
 }
+"""What lets a posture leave the window, by the ledger's `propagation`."""
+
+PHASES = {
+    Phase.STEADY: "{active} signs, and every proxy trusts its root",
+    Phase.DISTRIBUTE: "{active} still signs, while {following} and its root reach every proxy",
+    Phase.SWITCH: "{following} signs, while leaves of {active} live on until they are renewed",
+    Phase.RETIRE: "{following} signs, and {active} is out of use",
+}
+"""What each phase of a move from `active` to `following` means for the mesh."""
 
 
-def state(ledger: Ledger) -> list[str]:
+def state(ledger: Ledger, *, now: datetime) -> list[str]:
     """The ledger as lines: who signs, who is trusted, what still counts, what comes next."""
 
-    def certificates(identities: Iterable[Identity]) -> str:
-        return ", ".join(str(ledger.describe(identity)) for identity in identities)
+    def certificates(identities: Iterable[Identity]) -> list[str]:
+        return [str(ledger.describe(identity)) for identity in identities]
 
     lines = [
-        f"Phase    {ledger.stance}, since {iso(ledger.since)}",
-        f"Signs    {certificates([ledger.posture.signer.identity])}",
-        f"Trusts   {certificates(ledger.posture.trust)}",
-        f"Chain    {certificates(ledger.posture.chain)}",
+        *_entry("Phase", [f"{ledger.stance}, since {iso(ledger.since)}", meaning(ledger.stance)]),
+        *_entry("Signs", certificates([ledger.posture.signer.identity])),
+        *_entry("Trusts", certificates(ledger.posture.trust)),
+        *_entry("Chain", certificates(ledger.posture.chain)),
     ]
     if ledger.mixed:
-        lines.append(
-            f"Mixed    `{ledger.mixed}` was written in part: run `pulumi up` without --target"
-        )
-    for entry in ledger.window:
-        end = entry.leaves_trust_window()
-        what = f"{ledger.describe(entry.posture.signer.identity).name} signing under "
-        what += " and ".join(ledger.describe(root).name for root in entry.posture.trust)
-        lines.append(f"Counts   {what}, until {iso(end) if end else 'further notice'}")
+        what = f"`{ledger.mixed}` was written in part: run `pulumi up` without --target"
+        lines += _entry("Mixed", [what])
+    alive = [entry for entry in ledger.window if (entry.leaves_trust_window() or now) > now]
+    if alive:
+        lines += _entry("Lingers", [_lingering(entry, ledger) for entry in alive])
+        lines += _entry("Proof", [EVIDENCE[ledger.propagation]])
     if ledger.override:
-        lines.append(f"Override {ledger.override['move']}: {ledger.override['reason']}")
-    lines.append(f"Proof    {EVIDENCE[ledger.propagation]}")
+        lines += _entry("Override", [f"{ledger.override['move']}: {ledger.override['reason']}"])
     move = ledger.next_move()
-    lines.append(
-        f"Next     {move.stance}, not before {iso(move.not_before)}"
-        if move
-        else "Next     nothing is under way"
-    )
-    return lines
+    coming = f"{move.stance}, {when(move.not_before, now)}" if move else "nothing is under way"
+    return [*lines, *_entry("Next", [coming]), *_entry("Ends", [_first_end(ledger, now)])]
+
+
+def meaning(stance: str) -> str:
+    """What a stance such as `switch a1 b1` means for the mesh."""
+    phase, active, *following = stance.split()
+    return PHASES[Phase(phase)].format(active=active, following=" ".join(following))
+
+
+def when(not_before: datetime, now: datetime) -> str:
+    """Since when, or from when on, something is legal."""
+    if not_before <= now:
+        return f"legal since {iso(not_before)}"
+    return f"not before {iso(not_before)} (in {span(not_before - now)})"
+
+
+def span(duration: timedelta) -> str:
+    """A duration as people say it: days from two days on, minutes from one on, else seconds."""
+    if duration >= timedelta(days=2):
+        return f"{duration.days} days"
+    unit = timedelta(minutes=1) if duration >= timedelta(minutes=1) else timedelta(seconds=1)
+    return durations.spell(duration // unit * unit)
+
+
+def first_to_end(ledger: Ledger) -> CertificateRef | None:
+    """The certificate in use that ends first; None while nothing is known of any end."""
+    used = (ledger.describe(identity) for identity in sorted(ledger.posture.members()))
+    known = [certificate for certificate in used if certificate.not_after is not None]
+    return min(known, key=lambda one: (one.not_after, one.name), default=None)
+
+
+def _first_end(ledger: Ledger, now: datetime) -> str:
+    first = first_to_end(ledger)
+    if first is None or first.not_after is None:
+        return "nothing is known of it"
+    if first.not_after <= now:
+        return f"{first.name} ended at {iso(first.not_after)}: ROTATE NOW"
+    return f"{first.name} first, at {iso(first.not_after)} (in {span(first.not_after - now)})"
+
+
+def _lingering(entry: Held, ledger: Ledger) -> str:
+    signer = ledger.describe(entry.posture.signer.identity).name
+    roots = " and ".join(ledger.describe(root).name for root in entry.posture.trust)
+    only = " only" if len(entry.posture.trust) < len(ledger.posture.trust) else ""
+    end = entry.leaves_trust_window()
+    until = f"until {iso(end)}" if end else "for now"
+    return f"leaves of {signer}, and proxies that trust {roots}{only}, {until}"
+
+
+def _entry(label: str, said: Sequence[str]) -> list[str]:
+    """One or more lines under one label."""
+    return [f"{'' if number else label:<9}{line}" for number, line in enumerate(said)]
 
 
 def changes(plan: Plan, ledger: Ledger | None) -> list[str]:
