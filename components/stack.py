@@ -67,14 +67,19 @@ async def live_add_on_identity(settings: Settings, ledger: Ledger | None) -> str
     """
     if ledger is None:
         return None
-    live = containerservice.get_managed_cluster_output(
-        resource_group_name=settings.cluster.resource_group, resource_name=settings.cluster.name
-    )
     try:
-        profiles = await live.addon_profiles.future()
+        # Not get_managed_cluster_output: the SDK keeps the failure of every Output and raises it
+        # when the program ends, also when it was caught.
+        live = await containerservice.get_managed_cluster(
+            resource_group_name=settings.cluster.resource_group,
+            resource_name=settings.cluster.name,
+        )
     except Exception as error:  # the invoke raises nothing more specific
         if "NotFound" in str(error):
             return None
-        raise
-    profile = (profiles or {}).get(ADD_ON)
+        raise pulumi.RunError(
+            f"cluster {settings.cluster.name} in resource group {settings.cluster.resource_group} "
+            f"cannot be read: {error}. Whoever runs this needs to read it."
+        ) from error
+    profile = (live.addon_profiles or {}).get(ADD_ON)
     return profile.identity.object_id if profile and profile.identity else None

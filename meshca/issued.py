@@ -61,9 +61,20 @@ class Issued:
             chain=[self.certificates[identity] for identity in posture.chain],
             key=certificates.parse_key(key, where="the signing issuer's key") if key else None,
         )
-        if refusals := bundle.refusals(made, now=self.plan.judged_at, leaf_ttl=leaf_ttl):
+        if refusals := bundle.refusals(made, now=self._judged_at(), leaf_ttl=leaf_ttl):
             raise Refused(refusals)
         return made
+
+    def _judged_at(self) -> datetime:
+        """When the plan was judged, or when the last of what this `up` generated began: an RSA
+        key alone takes seconds, and pulumi-tls lets a certificate begin when it is made."""
+        members = self.plan.members
+        generated = [
+            self.certificates[identity].not_valid_before_utc
+            for identity in self.plan.posture.members()
+            if members[identity].certificate is None
+        ]
+        return max([self.plan.judged_at, *generated])
 
     def ledger(
         self,
