@@ -8,7 +8,7 @@ the CSI driver, which is why a missing permission shows as pods that hang in `In
 
 import json
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx2
 from lightkube import ApiError, Client, codecs
@@ -35,6 +35,9 @@ ProviderClass = create_namespaced_resource(
     _GROUP, "v1", "SecretProviderClass", "secretproviderclasses"
 )
 
+_Profile = tuple[tuple[str, ...], PlugIn | None]
+"""Revisions, and the plug-in CA if there is one."""
+
 
 def deployment_name(revision: str) -> str:
     """The Deployment of a revision, such as `istiod-asm-1-29`."""
@@ -55,7 +58,7 @@ class AddOn:
         self._client = client
         self._replicas = replicas
         self._environment = dict(environment or {})
-        self._laid: tuple[tuple[str, ...], PlugIn | None] | None = None
+        self._laid: _Profile | Literal["unknown"] | None = "unknown"
 
     def reconcile(self, cluster: MeshCluster | None) -> bool:
         """Make the objects agree with the profile; False when the API server has to be asked again.
@@ -86,7 +89,8 @@ class AddOn:
             self._apply(
                 _deployment(revision, plugin is not None, self._replicas, self._environment)
             )
-        for revision in self._laid[0] if self._laid else ():
+        before = () if self._laid is None or self._laid == "unknown" else self._laid[0]
+        for revision in before:
             if revision not in revisions:
                 self._client.delete(Deployment, deployment_name(revision), namespace=NAMESPACE)
 

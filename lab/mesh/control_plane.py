@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import httpx2
-from lightkube import Client, KubeConfig
+from lightkube import Client
 from lightkube.resources.core_v1 import Namespace
 
 from lab import programs
+from lab.mesh import kubernetes
 from lab.mesh.credentials import MASTERS, ClusterAuthority, write_private
 from lab.mesh.network import API_PORT, Network
 from lab.mesh.processes import Process
@@ -70,12 +71,13 @@ class ControlPlane:
 
     def client(self) -> Client:
         """Return a new client with the rights of the cluster's user."""
-        return Client(KubeConfig.from_file(str(self.kubeconfig)), trust_env=False)
+        return kubernetes.connect(self.kubeconfig)
 
     def stop(self) -> None:
         """Stop what was started, last first."""
         while self._processes:
-            self._processes.pop().stop()
+            # The API server waits for its watchers, who are about to end too.
+            self._processes.pop().stop(grace=1.0)
 
     def check(self) -> None:
         """Raise ControlPlaneError if one of the programs has ended."""

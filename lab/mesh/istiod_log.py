@@ -40,6 +40,15 @@ def served(log: Path) -> list[Served]:
     return chain
 
 
+def signer(log: Path) -> str:
+    """Return the serial (hex) of the issuer of istiod's own leaf: what it signs with now.
+
+    Empty before the first leaf, and when the chain that it serves lacks that issuer.
+    """
+    leaf, *chain = served(log) or [Served("", "", "")]
+    return next((each.serial for each in chain if each.subject == leaf.issuer), "")
+
+
 def refusals(log: Path) -> list[str]:
     """Return the lines in which a running istiod refused a set of files and kept the old one."""
     return [line for line in _lines(log) if any(text in line for text in _REFUSED)]

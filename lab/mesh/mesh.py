@@ -11,10 +11,11 @@ without access. The cluster's own data is kept below `state` and survives a stop
 """
 
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -26,7 +27,7 @@ from lightkube.resources.core_v1 import ConfigMap, Event, Pod
 from lab.azure import data_plane
 from lab.mesh import istiod, istiod_log, network, pods, processes, proxy
 from lab.mesh.addon import REVISION_LABEL, AddOn
-from lab.mesh.control_plane import ControlPlane
+from lab.mesh.control_plane import ControlPlane, ControlPlaneError
 from lab.mesh.credentials import write_private
 from lab.mesh.csi import Driver, Poll
 from lab.mesh.kubelet import TRUST_CONFIG_MAP, Kubelet
@@ -72,8 +73,10 @@ class Mesh:
         """
         self.state = state
         self.directory = state / "mesh"
+        self.kubeconfig = state / "kubeconfig"
         self._cluster_name = cluster
-        self._run = state / "run"
+        self.run = state / "run"
+        """Where pid files are (lab.mesh.processes)."""
         self._workloads = pods
         self._leaf_ttl = leaf_ttl
         self._poll = poll
@@ -86,6 +89,8 @@ class Mesh:
         }
         self._trust_is_pushed = trust_is_pushed
         self.traffic = Traffic(rate)
+        self._applied_revision: str | None = None
+        self._gone = False
         self._stopping = threading.Event()
         self._undo: list[Callable[[], None]] = []
         self._error: Exception | None = None
@@ -116,12 +121,13 @@ class Mesh:
             raise MeshError(
                 f"there is no managed cluster in the local cloud at {self.state}: run `pulumi up`"
             )
-        processes.sweep(self._run)
+        processes.sweep(self.run)
+        self._belong_to(cluster.id)
         block = self._network()
-        plane = ControlPlane(self.directory, self._run, block, cluster.name)
+        plane = ControlPlane(self.directory, self.run, block, cluster.name)
         self._undo.append(plane.stop)
         plane.start()
-        write_private(self.state / "kubeconfig", plane.kubeconfig.read_bytes())
+        write_private(self.kubeconfig, plane.kubeconfig.read_bytes())
         self.client = plane.client()
         self._undo.append(self.client.close)
         self.driver = Driver(self.state, cluster.id, self._poll)
@@ -134,7 +140,7 @@ class Mesh:
             self.client,
             network=block,
             directory=self.directory / "pods",
-            run=self._run,
+            run=self.run,
             kubeconfig=plane.kubeconfig,
             driver=self.driver,
             observers=(service, self.traffic),
@@ -151,8 +157,7 @@ class Mesh:
         self._undo.append(self.kubelet.stop)
         self.kubelet.start()
         add_on = AddOn(self.client, replicas=self._istiods, environment=self._istiod_environment)
-        add_on.reconcile(cluster)
-        self._apply_workloads(cluster.revisions)
+        self._follow(cluster, add_on)
         keeper = threading.Thread(target=self._keep, args=(add_on, plane), name="mesh", daemon=True)
         keeper.start()
         self._undo.append(keeper.join)
@@ -162,18 +167,13 @@ class Mesh:
         self._stopping.set()
         while self._undo:
             self._undo.pop()()
-        processes.sweep(self._run)
+        processes.sweep(self.run)
+        if self._gone:
+            self._erase()
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Wait until every istiod and every workload pod serves. Raises MeshError."""
-        self.wait_for(
-            lambda: (
-                len([each for each in self.istiods if each.ready]) >= self._istiods
-                and self.traffic.pods >= self._workloads
-            ),
-            "all pods ready",
-            timeout,
-        )
+        self.wait_for(lambda: self.is_ready, "all pods ready", timeout)
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = 60.0) -> None:
         """Wait until `condition` holds. Raises MeshError with the pods' state when it does not."""
@@ -190,6 +190,19 @@ class Mesh:
     def phase(self, name: str) -> AbstractContextManager[Phase]:
         """Count handshakes and failures while the block lasts."""
         return self.traffic.phase(name)
+
+    @property
+    def error(self) -> Exception | None:
+        """Why the cluster cannot go on; None while all is well."""
+        return self._error
+
+    @property
+    def is_ready(self) -> bool:
+        """Do all istiods and workload pods serve, and is none left of an earlier template?"""
+        expected = ((self.istiods, self._istiods), (self.proxies, self._workloads))
+        return all(
+            len(found) == wanted and all(each.ready for each in found) for found, wanted in expected
+        )
 
     @property
     def istiods(self) -> list[PodRunner]:
@@ -213,10 +226,9 @@ class Mesh:
         for each in found if replica is None else found[replica : replica + 1]:
             self.client.delete(Pod, each.name, namespace=each.namespace)
 
-    def issuers(self) -> list[str]:
-        """Return, per istiod, the serial (hex) of the certificate right above its own leaf."""
-        chains = [istiod_log.served(each.log) for each in self.istiods]
-        return [chain[1].serial if len(chain) > 1 else "" for chain in chains]
+    def signers(self) -> list[str]:
+        """Return, per istiod, the serial (hex) of the certificate that it signs with now."""
+        return [istiod_log.signer(each.log) for each in self.istiods]
 
     def trust(self, namespace: str = NAMESPACE) -> str:
         """Return root-cert.pem of istio-ca-root-cert in a namespace; empty while there is none."""
@@ -244,9 +256,13 @@ class Mesh:
         events = [
             {"pod": each.involvedObject.name, "reason": each.reason, "message": each.message}
             for each in self.client.list(Event, namespace=istiod.NAMESPACE)
+            if each.type == "Warning"
         ]
         phase = self.traffic.current
+        cluster = self._cluster()
         return {
+            "cluster": cluster.name if cluster else "",
+            "mesh": bool(cluster and cluster.mesh),
             "pods": listed,
             "events": events,
             "istiods": {
@@ -287,7 +303,6 @@ class Mesh:
                 raise MeshError(f"{kept.api} is in use: is this cluster running already?")
             return kept
         chosen = network.choose()
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = json.dumps({"second": chosen.second, "third": chosen.third})
         path.write_text(content, encoding="ascii")
         return chosen
@@ -297,13 +312,40 @@ class Mesh:
         while not self._stopping.wait(_RECONCILE_SECONDS):
             try:
                 plane.check()
-            except Exception as error:  # noqa: BLE001 - told to whoever waits
+                cluster = self._cluster()
+                if cluster is None:
+                    self._gone = True
+                    raise MeshError("the managed cluster has been deleted from the local cloud")
+                self._follow(cluster, add_on)
+            except (ControlPlaneError, MeshError) as error:
                 self._error = error
                 return
-            add_on.reconcile(self._cluster())
 
-    def _apply_workloads(self, revisions: tuple[str, ...]) -> None:
-        revision = revisions[0] if revisions else "default"
+    def _follow(self, cluster: data_plane.MeshCluster, add_on: AddOn) -> None:
+        """Lay what the service mesh profile asks for; workloads come with the mesh."""
+        add_on.reconcile(cluster)
+        revision = cluster.revisions[0] if cluster.mesh and cluster.revisions else None
+        if revision is None or revision == self._applied_revision:
+            return
+        with suppress(httpx2.HTTPError):
+            self._apply_workloads(revision)
+            self._applied_revision = revision
+
+    def _belong_to(self, cluster_id: str) -> None:
+        """Start from nothing when the data is another cluster's."""
+        owner = self.directory / "cluster"
+        if owner.is_file() and owner.read_text(encoding="utf-8") == cluster_id:
+            return
+        self._erase()
+        self.directory.mkdir(mode=0o700, parents=True)
+        owner.write_text(cluster_id, encoding="utf-8")
+
+    def _erase(self) -> None:
+        if self.directory.is_dir():
+            shutil.rmtree(self.directory)
+        self.kubeconfig.unlink(missing_ok=True)
+
+    def _apply_workloads(self, revision: str) -> None:
         namespace = {
             "apiVersion": "v1",
             "kind": "Namespace",
@@ -339,6 +381,8 @@ def describe(status: Mapping[str, Any]) -> str:
         for name, chain in status["istiods"].items()
         for seen in chain
     ]
+    if not status["mesh"]:
+        lines.append(f"cluster {status['cluster']}: the service mesh is not enabled")
     traffic = status["traffic"]
     lines.append(f"traffic: {traffic['failed']} failed of {traffic['handshakes']} handshakes")
     return "\n".join(lines)

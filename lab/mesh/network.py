@@ -84,6 +84,8 @@ def choose() -> Network:
 def is_free(network: Network) -> bool:
     """Tell whether nobody listens on the block's API server address."""
     with socket.socket() as probe:
+        # Connections of a cluster that has just stopped may linger; a listener may not.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((network.api, API_PORT))
         except OSError:

@@ -65,7 +65,6 @@ class Status:
             "phase": "Running" if self.initialized and self.waiting is None else self._phase(),
             "podIP": self.address,
             "podIPs": [{"ip": self.address}] if self.address else None,
-            "hostIP": self.address,
             "startTime": self.started or now,
             "conditions": [
                 {"type": kind, "status": str(value), "lastTransitionTime": now}

@@ -100,12 +100,12 @@ def sweep(run: Path, grace: float = 5.0) -> list[str]:
     """End every process that the pid files in `run` account for; the names of those that lived."""
     names = list(living(run))
     sessions = [_read(pid_file) for pid_file in sorted(run.glob("*.pid"))]
-    for signum, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, grace)):
-        for session in sessions:
-            for pid in _members(session, run):
-                _signal(pid, signum)
-        deadline = time.monotonic() + patience
-        while living(run) and time.monotonic() < deadline:
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        pids = [pid for session in sessions for pid in _members(session, run)]
+        for pid in pids:
+            _signal(pid, signum)
+        deadline = time.monotonic() + grace
+        while any(map(_is_alive, pids)) and time.monotonic() < deadline:
             time.sleep(_POLL)
     for pid_file in run.glob("*.pid"):
         pid_file.unlink(missing_ok=True)
@@ -126,19 +126,27 @@ def _members(session: int, run: Path) -> list[int]:
 
 
 def _session(session: int) -> list[int]:
-    members = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            # The command may hold blanks and parentheses: fields start after the last ")".
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        state, _parent, _group, leader = fields[:4]
-        if int(leader) == session and state != "Z":
-            members.append(int(entry.name))
-    return members
+    entries = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    return [pid for pid in entries if _stat(pid)[3] == str(session) and _is_alive(pid)]
+
+
+def _is_alive(pid: int) -> bool:
+    """Tell whether a process still holds anything: a zombie does while a thread of it dies."""
+    if _stat(pid)[0] not in "ZX":
+        return True
+    try:
+        return len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except OSError:
+        return False
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, process group, session; state X when there is no such process."""
+    try:
+        # The command may hold blanks and parentheses: fields start after the last ")".
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
+    except OSError:
+        return ["X", "0", "0", "0"]
 
 
 def _environment(pid: int) -> list[bytes]:

@@ -34,6 +34,8 @@ class Phase:
     handshakes: int = 0
     """Handshakes attempted: one per request."""
     succeeded: int = 0
+    called: set[tuple[str, str]] = field(default_factory=set)
+    """(caller, callee) of every request."""
     reasons: Counter[str] = field(default_factory=Counter)
     """Why requests failed -> how many."""
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -172,6 +174,7 @@ class Traffic:
     async def _request(self, line: "_Line", caller: RunningPod, callee: RunningPod) -> None:
         phase = self._phase
         phase.handshakes += 1
+        phase.called.add((caller.name, callee.name))
         phase.in_flight += 1
         self._busy[caller.uid] += 1
         self._busy[callee.uid] += 1
