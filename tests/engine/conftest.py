@@ -1,0 +1,73 @@
+"""Stacks that have converged once, for tests to look at or to copy and go on from."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from lab import engine, layout
+from tests.engine import stacks
+from tests.engine.workspace import Run, Workspace
+from tests.material import Authority
+
+
+@dataclass(frozen=True)
+class Converged:
+    """A stack after two `pulumi up`s, and what they said. Copy it to change anything."""
+
+    stack: Workspace
+    first: Run
+    outputs_between: dict[str, object]
+    second: Run
+    writes: tuple[str, ...]
+    """Everything that the two wrote to Azure, in order."""
+
+
+def converge(stack: Workspace) -> Converged:
+    """Runs the two `pulumi up`s that a configured stack needs."""
+    with stack.writes() as writes:
+        first = stack.done()
+        between = stack.outputs()
+        second = stack.done()
+    return Converged(stack, first, between, second, tuple(writes))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _real_engine() -> None:
+    """The engine and the plug-ins' folders are in place."""
+    engine.prepare()
+
+
+@pytest.fixture(scope="session")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Converged:
+    """The dev stack file as it is committed, converged: everything is generated."""
+    stack = Workspace(tmp_path_factory.mktemp("dev") / "stack")
+    shutil.copyfile(layout.ROOT / "Pulumi.dev.yaml", stack.stack_file)
+    return converge(stack)
+
+
+@pytest.fixture(scope="session")
+def authorities() -> dict[str, Authority]:
+    """Offline roots `a` and `b`, and the issuers a1, a2 and b1 under them."""
+    return stacks.make_authorities()
+
+
+@pytest.fixture(scope="session")
+def offline(
+    authorities: dict[str, Authority], tmp_path_factory: pytest.TempPathFactory
+) -> Converged:
+    """Offline roots and issuers with their keys in secure config, converged: steady a1."""
+    stack = Workspace(tmp_path_factory.mktemp("offline") / "stack")
+    stacks.write_certificates(authorities, stack.directory)
+    stack.configure(stacks.offline())
+    stacks.set_keys(stack, authorities)
+    return converge(stack)
+
+
+@pytest.fixture
+def rotating(offline: Converged, tmp_path: Path) -> Workspace:
+    """A stack of its own in `steady a1`, with everything at hand to rotate to a2 or b1."""
+    return offline.stack.copy(tmp_path / "stack")
