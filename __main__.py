@@ -29,7 +29,7 @@ async def main() -> pulumi.Inputs:
         admitted = plan(wanted, files, ledger=ledger, peers=peers, now=clock())
         state = mesh.decide(wanted, ledger)
 
-    stack.announce(admitted, ledger)
+    stack.announce(admitted, ledger, state)
     groups = {
         name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
         for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))

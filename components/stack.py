@@ -12,6 +12,7 @@ from pulumi_azure_native import authorization, containerservice
 from components.cluster import ADD_ON
 from meshca import words
 from meshca.ledger import Ledger, parse, peer_window
+from meshca.mesh import Mesh
 from meshca.plan import Plan
 from meshca.rotation import Held
 from meshca.settings import Settings
@@ -31,13 +32,15 @@ class Login:
         self.tenant: pulumi.Output[str] = client.tenant_id
 
 
-def announce(plan: Plan | None, ledger: Ledger | None) -> None:
+def announce(plan: Plan | None, ledger: Ledger | None, mesh: Mesh) -> None:
     """Says what this `up` does to the CA, on the console; a lifted refusal as a warning."""
     if plan is None:
         pulumi.log.info("CA: no issuer is active yet; sign the requests in the output `csrs`.")
-        return
-    tell = pulumi.log.warn if plan.override else pulumi.log.info
-    tell("\n".join(words.changes(plan, ledger)))
+    else:
+        tell = pulumi.log.warn if plan.override else pulumi.log.info
+        tell("\n".join(words.changes(plan, ledger)))
+    if mesh is Mesh.PENDING:
+        pulumi.log.info(f"Mesh {mesh.value}.")
 
 
 async def own_ledger() -> Ledger | None:
