@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pulumi
 from pulumi_azure_native import containerservice as aks
 
-from meshca import secrets
+from meshca import bundle
 from meshca.mesh import Mesh
 from meshca.settings import Cluster as ClusterSettings
 
@@ -76,10 +76,10 @@ def _mesh_profile(
         return None
     plugin = aks.IstioPluginCertificateAuthorityArgs(
         key_vault_id=vault_id,
-        root_cert_object_name=secrets.ROOT_CERT,
-        cert_object_name=secrets.CA_CERT,
-        key_object_name=secrets.CA_KEY,
-        cert_chain_object_name=secrets.CERT_CHAIN,
+        root_cert_object_name=bundle.ROOT_CERT,
+        cert_object_name=bundle.CA_CERT,
+        key_object_name=bundle.CA_KEY,
+        cert_chain_object_name=bundle.CERT_CHAIN,
     )
     return aks.ServiceMeshProfileArgs(
         mode=aks.ServiceMeshMode.ISTIO,

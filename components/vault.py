@@ -101,7 +101,7 @@ class BundleSecrets(pulumi.ComponentResource):
         tags: dict[str, pulumi.Output[Mapping[str, str]]] = {}
         before: list[pulumi.Resource] = [attempt]
         for secret in secrets.WRITE_ORDER:
-            if secret == secrets.CA_KEY and key is None:
+            if secret == bundle.CA_KEY and key is None:
                 continue
             resource = _secret(secret, self.described, values, vault, parent=self, before=before)
             tags[secret] = resource.tags.apply(lambda held: dict(held or {}))
@@ -127,7 +127,7 @@ def _secret(
         tags=described.apply(lambda found: dict(found[name].tags)),
         properties=keyvault.SecretPropertiesArgs(
             content_type=secrets.CONTENT_TYPE,
-            value=pulumi.Output.secret(values.apply(lambda found: secrets.contents(found)[name])),
+            value=pulumi.Output.secret(values.apply(lambda found: found.texts()[name])),
             attributes=keyvault.SecretAttributesArgs(
                 enabled=True,
                 not_before=described.apply(lambda found: found[name].not_before),

@@ -9,13 +9,8 @@ from datetime import datetime
 
 from cryptography import x509
 
-from meshca.bundle import Bundle
+from meshca.bundle import CA_CERT, CA_KEY, CERT_CHAIN, ROOT_CERT
 from meshca.certificates import fingerprint
-
-ROOT_CERT = "root-cert"
-CA_CERT = "ca-cert"
-CA_KEY = "ca-key"
-CERT_CHAIN = "cert-chain"
 
 CONTENT_TYPE = "application/x-pem-file"
 
@@ -62,17 +57,6 @@ def describe(
         CA_CERT: [signer],
     }
     return {name: _secret(name, holds[name]) for name in WRITE_ORDER if key or name != CA_KEY}
-
-
-def contents(bundle: Bundle) -> dict[str, str]:
-    """What each secret of a bundle holds; without `ca-key` where somebody else writes it."""
-    files = {
-        ROOT_CERT: bundle.root_cert,
-        CA_KEY: bundle.ca_key,
-        CERT_CHAIN: bundle.cert_chain,
-        CA_CERT: bundle.ca_cert,
-    }
-    return {name: text for name, text in files.items() if text is not None}
 
 
 def _secret(name: str, members: Sequence[Named]) -> Secret:
