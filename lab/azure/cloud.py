@@ -99,10 +99,9 @@ class Cloud:
 
 
 def _grant(transaction: Transaction, grant_id: str, due: list[faults.Fault]) -> None:
-    late = next((fault.effect for fault in due if fault.effect.delays_access), None)
-    if late is not None:
-        seconds = late.access_seconds
-        transaction.delay_grant(grant_id, None if seconds is None else time.time() + seconds)
+    late = [fault.effect.access_seconds for fault in due if fault.effect.delays_access]
+    seconds = late[0] if late else 0.0
+    transaction.delay_grant(grant_id, None if seconds is None else time.time() + seconds)
 
 
 def _log(database: sqlite3.Connection, operation: str, resource_id: str, outcome: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from contextlib import suppress
 from typing import Any, Final
 
 from lab.azure import arm, ids, kinds
@@ -54,7 +55,7 @@ class ManagedCluster(AzureResource):
     token = "azure-native:containerservice:ManagedCluster"
     operations = "managedClusters"
     name_input = "resourceName"
-    patterns = {"resourceName": r"^[a-zA-Z0-9]$|^[a-zA-Z0-9][-_a-zA-Z0-9]{0,61}[a-zA-Z0-9]$"}  # noqa: RUF012
+    patterns = (("resourceName", r"^[a-zA-Z0-9]$|^[a-zA-Z0-9][-_a-zA-Z0-9]{0,61}[a-zA-Z0-9]$"),)
     replaces = (
         "resourceGroupName", "resourceName", "location", "diskEncryptionSetID", "dnsPrefix",
         "fqdnSubdomain", "linuxProfile", "networkProfile", "nodeResourceGroup", "windowsProfile",
@@ -153,7 +154,9 @@ def _identity(group: str, name: str) -> dict[str, str]:
 
 def _check_nothing_lost(unmodelled: list[str], before: Stored | None, inputs: Properties) -> None:
     for name in unmodelled:
-        if before and name in before.document and name not in inputs and name != "identityProfile":
+        if name == "identityProfile":  # AKS fills it in by itself
+            continue
+        if before and name in before.document and name not in inputs:
             raise UnmodelledError(
                 f"what AKS does when a PUT leaves out '{name}', which the cluster has"
             )
@@ -162,9 +165,8 @@ def _check_nothing_lost(unmodelled: list[str], before: Stored | None, inputs: Pr
 def _check_request(inputs: Properties, before: Stored | None) -> None:
     if before is not None:
         for name in ("location", "dnsPrefix", "nodeResourceGroup"):
-            if name in inputs and not ids.same(str(inputs[name]), str(before.document[name])):
-                if name == "location" and normal_location(inputs[name]) == before.document[name]:
-                    continue
+            given = str(inputs.get(name, before.document[name]))
+            if normal_location(given) != normal_location(str(before.document[name])):
                 raise AzureError(
                     400,
                     "PropertyChangeNotAllowed",
@@ -216,10 +218,6 @@ def _addons(inputs: Properties, before: Stored | None, group: str) -> Document:
 def _addon(
     name: str, wanted: dict[str, Any], before: dict[str, Any] | None, group: str, cluster: str
 ) -> dict[str, Any]:
-    if before is not None and name not in _ADDONS:
-        if before == wanted or {**before, "identity": None} == {**wanted, "identity": None}:
-            return before
-        raise UnmodelledError(f"a change of the add-on '{name}'")
     if name not in _ADDONS:
         raise UnmodelledError(f"the add-on '{name}' (it knows {', '.join(_ADDONS)})")
     prefix, keys = _ADDONS[name]
@@ -242,10 +240,9 @@ def _check_config(addon: str, key: str, value: str) -> None:
     if key == "enableSecretRotation" and value.lower() not in ("true", "false"):
         wrong = '"true" or "false"'
     if key == "rotationPollInterval":
-        try:
-            seconds(value)
-        except ValueError:
-            wrong = "a duration such as 2m"
+        wrong = "a duration such as 2m"
+        with suppress(ValueError):
+            wrong = "" if seconds(value) > 0 else wrong
     if wrong:
         raise AzureError(
             400, "InvalidParameter", f"addonProfiles.{addon}.config.{key} is '{value}'; expected"
@@ -318,13 +315,12 @@ def _authority(wanted: dict[str, Any] | None, live: dict[str, Any]) -> dict[str,
             "a change from the self-signed to a plug-in CA on a live mesh: AKS does not support"
             " it. Disable the mesh first; that deletes Istio's CRDs and custom resources"
         )
-    if new and old:
-        changed = [name for name in _PLUG_IN_FIELDS if new.get(name) != old.get(name)]
-        if changed:
-            raise UnmodelledError(
-                f"a change of {', '.join(changed)} on a live mesh with a plug-in CA: whether AKS"
-                " takes it is not known"
-            )
+    changed = [name for name in _PLUG_IN_FIELDS if (new or {}).get(name) != (old or {}).get(name)]
+    if changed:
+        raise UnmodelledError(
+            f"a change of {', '.join(changed)} on a live mesh with a plug-in CA: whether AKS takes"
+            " it is not known"
+        )
     return wanted
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Final
 
-from lab.azure import clusters, ids, modelled
+from lab.azure import clusters, ids, resource_groups, secrets, vaults
 from lab.azure.account import CALLER_CLIENT_ID, CALLER_OBJECT_ID, SUBSCRIPTION_ID, TENANT_ID
-from lab.azure.errors import AzureError, UnmodelledError
-from lab.azure.resource import Account
-from lab.provider import schema
+from lab.azure.errors import AzureError, UnmodelledError, not_found
+from lab.azure.resource import Account, AzureResource
 from lab.provider.plugin import Function
 from lab.provider.values import Properties
 
@@ -20,28 +19,26 @@ KUBECONFIG: Final = "kubeconfig"
 
 def table(account: Account) -> dict[str, Function]:
     """Return the functions by token."""
+    group, name = "resourceGroupName", "resourceName"
+    vault, secret = "vaultName", "secretName"
     return {
         "azure-native:authorization:getClientConfig": _get_client_config,
         "azure-native:resources:getResourceGroup": _Getter(
-            account, "azure-native:resources:ResourceGroup", "resourceGroups",
-            ("resourceGroupName",),
+            account, resource_groups.ResourceGroup, ids.resource_group, (group,)
         ),
-        "azure-native:keyvault:getVault": _Getter(
-            account, "azure-native:keyvault:Vault", "vaults", ("resourceGroupName", "vaultName")
-        ),
+        "azure-native:keyvault:getVault": _Getter(account, vaults.Vault, ids.vault, (group, vault)),
         "azure-native:keyvault:getSecret": _Getter(
-            account, "azure-native:keyvault:Secret", "secrets",
-            ("resourceGroupName", "vaultName", "secretName"),
+            account, secrets.Secret, ids.secret, (group, vault, secret)
         ),
         "azure-native:containerservice:getManagedCluster": _Getter(
-            account, "azure-native:containerservice:ManagedCluster", "managedClusters",
-            ("resourceGroupName", "resourceName"),
+            account, clusters.ManagedCluster, ids.cluster, (group, name)
         ),
         "azure-native:containerservice:listManagedClusterUserCredentials": _Credentials(account),
-    }  # fmt: skip
+    }
 
 
 def _get_client_config(arguments: Properties) -> Properties:
+    _check_arguments(arguments, ())
     return {
         "clientId": CALLER_CLIENT_ID,
         "objectId": CALLER_OBJECT_ID,
@@ -50,33 +47,27 @@ def _get_client_config(arguments: Properties) -> Properties:
     }
 
 
-_ID: Final[Mapping[str, object]] = {
-    "resourceGroups": ids.resource_group,
-    "vaults": ids.vault,
-    "secrets": ids.secret,
-    "managedClusters": ids.cluster,
-}
-
-
 class _Getter:
     """`getX`: the resource as a GET shows it, with its id. Never a secret's value."""
 
     def __init__(
-        self, account: Account, token: str, operations: str, names: tuple[str, ...]
+        self,
+        account: Account,
+        kind: type[AzureResource],
+        make_id: Callable[..., str],
+        names: tuple[str, ...],
     ) -> None:
-        self._account = account
-        self._version = schema.load(modelled.SCHEMA, token).api_version
-        self._operations = operations
+        self._resource = kind(account)
+        self._make_id = make_id
         self._names = names
 
     def __call__(self, arguments: Properties) -> Properties:
         _check_arguments(arguments, self._names)
-        make_id = _ID[self._operations]
-        assert callable(make_id)
-        resource_id = make_id(*(str(arguments[name]) for name in self._names))
-        with self._account.cloud.request(f"{self._operations}/read", resource_id) as transaction:
-            found = transaction.get(resource_id)
-        return {**found.document, "id": found.id, "azureApiVersion": self._version}
+        resource_id = self._make_id(*(str(arguments[name]) for name in self._names))
+        found = self._resource.get(resource_id)
+        if found is None:
+            raise not_found(resource_id)
+        return {**found, "id": resource_id}
 
 
 class _Credentials:

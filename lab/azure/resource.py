@@ -12,6 +12,7 @@ import re
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
@@ -48,8 +49,8 @@ class AzureResource(ABC):
     """Prefix of its operations in the request log: `vaults` gives `vaults/write`."""
     name_input: ClassVar[str]
     naming: ClassVar[Literal["random", "copy", "uuid", "none"]] = "random"
-    patterns: ClassVar[Mapping[str, str]] = {}
-    """Regular expressions of the ARM specification that Check applies, by input."""
+    patterns: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Inputs and the regular expressions of the ARM specification that Check holds them to."""
     replaces: ClassVar[tuple[str, ...]] = ()
     """Paths whose change replaces the resource (azure-native's forceNew)."""
     has_location: ClassVar[bool] = True
@@ -134,7 +135,7 @@ class AzureResource(ABC):
             olds[_API_VERSION] = old_state[_API_VERSION]
         changes = differences.changes(olds, news, replaces=self.replaces, same=_same)
         return Difference(
-            [self._mild(change, old_state, news) for change in changes],
+            [_unless_in_place(change, old_state, news) for change in changes],
             delete_first=not old_inputs.get(_CREATE_BEFORE_DELETE, False),
         )
 
@@ -143,20 +144,16 @@ class AzureResource(ABC):
         if preview:
             return Written("", schema.preview(self.schema, _without_ours(inputs)))
         resource_id = self.id_of(inputs)
-        with self.account.cloud.request(f"{self.operations}/read", resource_id) as transaction:
-            existing = self.find(transaction, resource_id)
-        if existing is not None:
+        if self.get(resource_id) is not None:
             raise self.refuse_existing(resource_id, inputs)
         self.before_create(resource_id)
         return Written(resource_id, self._write(resource_id, inputs))
 
     def read(self, resource_id: str, inputs: Properties, state: Properties) -> Live | None:
         """GET; on refresh carry into the inputs what changed in Azure, on import all of it."""
-        with self.account.cloud.request(f"{self.operations}/read", resource_id) as transaction:
-            found = self.find(transaction, resource_id)
-        if found is None:
+        outputs = self.get(resource_id)
+        if outputs is None:
             return None
-        outputs = self._outputs(found)
         if not inputs:
             projected = schema.project(self.schema, outputs)
             return Live(resource_id, {**projected, **self.names_in(resource_id)}, outputs)
@@ -185,6 +182,12 @@ class AzureResource(ABC):
         except AzureError as error:
             if error.status != 404:
                 raise
+
+    def get(self, resource_id: str) -> Properties | None:
+        """GET: the outputs of the resource, or None."""
+        with self.account.cloud.request(f"{self.operations}/read", resource_id) as transaction:
+            found = self.find(transaction, resource_id)
+        return None if found is None else self._outputs(found)
 
     # -- parts ---------------------------------------------------------------------------------
 
@@ -216,7 +219,7 @@ class AzureResource(ABC):
                 "missing required property 'location'. Either set it explicitly or configure it"
                 " with 'pulumi config set azure-native:location <value>'."
             )
-        for name, pattern in self.patterns.items():
+        for name, pattern in self.patterns:
             value = inputs.get(name)
             if isinstance(value, str) and not re.search(pattern, value):
                 found.append(f"'{name}' does not match expression '{pattern}'")
@@ -254,16 +257,15 @@ class AzureResource(ABC):
             found = transaction.find(ids.resource_group(str(group)))
         return None if found is None else found.document["location"]
 
-    def _mild(
-        self, change: differences.Change, old_state: Properties, news: Properties
-    ) -> differences.Change:
-        """Return the change without replacement when the state already holds the new value."""
-        if not change.replaces or change.kind is not differences.Kind.ADD:
-            return change
-        name = change.path
-        if name in news and name in old_state and old_state[name] == news[name]:
-            return differences.Change(change.path, change.kind)
-        return change
+
+def _unless_in_place(
+    change: differences.Change, old_state: Properties, news: Properties
+) -> differences.Change:
+    """Return the change without replacement when the state already holds the new value."""
+    name = change.path
+    if change.kind is differences.Kind.ADD and name in news and name in old_state:
+        return replace(change, replaces=change.replaces and old_state[name] != news[name])
+    return change
 
 
 def _without_ours(inputs: Properties) -> Properties:

@@ -14,7 +14,7 @@ class ResourceGroup(AzureResource):
     token = "azure-native:resources:ResourceGroup"
     operations = "resourceGroups"
     name_input = "resourceGroupName"
-    patterns = {"resourceGroupName": r"^[-\w._()]{1,89}[-\w_()]$|^[-\w_()]$"}  # noqa: RUF012
+    patterns = (("resourceGroupName", r"^[-\w._()]{1,89}[-\w_()]$|^[-\w_()]$"),)
     replaces = ("resourceGroupName", "location")
 
     def id_of(self, inputs: Properties) -> str:

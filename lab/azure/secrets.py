@@ -28,10 +28,10 @@ class Secret(AzureResource):
     operations = "secrets"
     name_input = "secretName"
     naming = "copy"
-    patterns = {  # noqa: RUF012
-        "secretName": r"^[a-zA-Z0-9-]{1,127}$",
-        "vaultName": r"^[a-zA-Z0-9-]{3,24}$",
-    }
+    patterns = (
+        ("secretName", r"^[a-zA-Z0-9-]{1,127}$"),
+        ("vaultName", r"^[a-zA-Z0-9-]{3,24}$"),
+    )
     replaces = ("resourceGroupName", "vaultName", "secretName")
     has_location = False
 

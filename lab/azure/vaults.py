@@ -31,7 +31,7 @@ class Vault(AzureResource):
     token = "azure-native:keyvault:Vault"
     operations = "vaults"
     name_input = "vaultName"
-    patterns = {"vaultName": r"^[a-zA-Z0-9-]{3,24}$"}  # noqa: RUF012
+    patterns = (("vaultName", r"^[a-zA-Z0-9-]{3,24}$"),)
     replaces = ("resourceGroupName", "vaultName", "location")
 
     def id_of(self, inputs: Properties) -> str:

@@ -55,8 +55,7 @@ def failures(schema: Schema, inputs: Properties, olds: Properties) -> list[str]:
     A property that the lab does not model passes when the old inputs hold the same value: that is
     how an adopted resource carries along what the program does not know.
     """
-    found = _object(schema.inputs, inputs, olds, "")
-    return [line.replace("{token}", schema.token) for line in found]
+    return list(_object(schema.inputs, inputs, olds, ""))
 
 
 def _object(node: Node, value: Mapping[str, Any], old: Any, path: str) -> Iterator[str]:
@@ -70,9 +69,9 @@ def _object(node: Node, value: Mapping[str, Any], old: Any, path: str) -> Iterat
             yield from _value(node["properties"][name], item, olds.get(name), at)
         elif name in node["unmodelled"]:
             if name not in olds or olds[name] != item:
-                yield f"the lab does not model the property '{at}' of {{token}}"
+                yield f"the lab does not model the property '{at}'"
         else:
-            yield f"{{token}} has no property '{at}'"
+            yield f"there is no property '{at}'"
 
 
 def _value(node: Node, value: Any, old: Any, path: str) -> Iterator[str]:

@@ -39,7 +39,7 @@ def _reasons(azure: Driver, token: str, news: dict[str, Any]) -> list[str]:
         (
             inputs.SECRET,
             inputs.secret(contentTyp="x"),
-            "azure-native:keyvault:Secret has no property 'properties.contentTyp'",
+            "there is no property 'properties.contentTyp'",
         ),
         (
             inputs.VAULT,
@@ -60,8 +60,7 @@ def _reasons(azure: Driver, token: str, news: dict[str, Any]) -> list[str]:
         (
             inputs.VAULT,
             inputs.vault(networkAcls={"bypass": "None"}),
-            "the lab does not model the property 'properties.networkAcls' of"
-            " azure-native:keyvault:Vault",
+            "the lab does not model the property 'properties.networkAcls'",
         ),
         (
             inputs.CLUSTER,
@@ -83,7 +82,7 @@ def _reasons(azure: Driver, token: str, news: dict[str, Any]) -> list[str]:
                 }
             ),
             "the lab does not model the property 'serviceMeshProfile.istio.components"
-            ".egressGateways' of azure-native:containerservice:ManagedCluster",
+            ".egressGateways'",
         ),
         (inputs.POLICY, {"vaultName": "kv-1"}, "missing required property 'policy'"),
         (inputs.ROLE, {"scope": "/"}, "missing required property 'principalId'"),

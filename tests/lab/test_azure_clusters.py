@@ -91,6 +91,7 @@ def test_disabling_the_addon_ends_its_identity(azure: Driver, state: Path) -> No
     [
         (inputs.addon(enableSecretRotation="yes"), 'expected \\"true\\" or \\"false\\"'),
         (inputs.addon(rotationPollInterval="often"), "expected a duration such as 2m"),
+        (inputs.addon(rotationPollInterval="0s"), "expected a duration such as 2m"),
         (inputs.addon(syncSecret="true"), "the lab does not model the config key 'syncSecret'"),
         ({"gitops": {"enabled": True}}, "the lab does not model the add-on 'gitops'"),
     ],
@@ -199,6 +200,10 @@ def test_a_live_plug_in_ca_does_not_change(azure: Driver) -> None:
     with refused() as refusals:
         azure.update(cluster, inputs.cluster(serviceMeshProfile=inputs.mesh(plugin=other)))
     assert "a change of certObjectName on a live mesh" in refusals[0].message
+    self_signed = {"mode": "Istio", "istio": {"certificateAuthority": {}}}
+    with refused() as refusals:
+        azure.update(cluster, inputs.cluster(serviceMeshProfile=self_signed))
+    assert "a change of keyVaultId, certObjectName," in refusals[0].message
 
 
 @pytest.mark.parametrize(
