@@ -18,7 +18,11 @@ OLDEST = (3, 259, 0)
 MODULE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 SDK = "github.com/pulumi/pulumi/sdk/v3"
 
-PLUGINS = {"azure-native": "pulumi-azure-native", "tls": "pulumi-tls"}
+PLUGINS = {
+    "azure-native": "pulumi-azure-native",
+    "kubernetes": "pulumi-kubernetes",
+    "tls": "pulumi-tls",
+}
 """Plug-in -> the Python package whose version its folder must carry."""
 
 PASSPHRASE = "lab"  # noqa: S105

@@ -1,0 +1,184 @@
+"""A real control plane for the cluster tests, with a kubelet that only writes pod status.
+
+Real are etcd, kube-apiserver and kube-controller-manager, so rollouts, field ownership, refusals
+and logs through the API server are real. Pods have no process: they are ready as soon as they are
+seen, unless labelled HELD. Logs of pods on the node are what a test puts there.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+from lightkube import Client
+from lightkube.core import resource
+from lightkube.core.resource_registry import resource_registry
+from lightkube.resources.core_v1 import Node, Pod
+from lightkube.types import PatchType
+
+from lab.mesh import network
+from lab.mesh.control_plane import ControlPlane
+from lab.mesh.logs import LogServer
+from lab.mesh.network import KUBELET_PORT
+from lab.mesh.pods import NODE, Status, is_ready, timestamp
+
+HELD: Final = "test/held"
+"""Label of a pod that never becomes ready."""
+
+ISTIOD_NAMESPACE: Final = "aks-istio-system"
+
+
+class Plane:
+    """The control plane, its kubelet, and shorthands for what tests put into it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start everything; data goes to `directory`. `stop` ends it."""
+        block = network.choose()
+        self._directory = directory
+        self._plane = ControlPlane(directory, directory / "run", block, "aks-test")
+        self._plane.start()
+        self.client = self._plane.client()
+        self.kubeconfig: str = self._plane.kubeconfig.read_text()
+        self._logs = LogServer(
+            block.node,
+            self._plane.authority.issue("kubelet", block.node),
+            self._plane.authority.certificate,
+            self._log,
+        )
+        self._logs.start()
+        self._stopping = threading.Event()
+        self._add_node(block.node)
+        self._kubelet = threading.Thread(target=self._run, name="test kubelet", daemon=True)
+        self._kubelet.start()
+
+    def stop(self) -> None:
+        """End everything."""
+        self._stopping.set()
+        self._logs.stop()
+        self._plane.stop()
+        self._kubelet.join(10.0)
+        self.client.close()
+
+    def user(self, name: str, group: str = "nobody") -> str:
+        """Return the kubeconfig of another user, who may do nothing yet."""
+        return self._plane.authority.kubeconfig(self._plane.server, name, group, "aks-test")
+
+    def namespace(self) -> str:
+        """Create a namespace for one test. It stays: deleting takes longer than the test."""
+        name = f"t-{secrets.token_hex(4)}"
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        return name
+
+    def apply(self, manifest: Mapping[str, Any], manager: str = "test") -> Any:
+        """Apply a manifest, which may be a part of an object, server-side."""
+        kind: Any = resource_registry.load(manifest["apiVersion"], manifest["kind"])
+        metadata = manifest["metadata"]
+        return self.client.patch(
+            kind,
+            metadata["name"],
+            dict(manifest),
+            namespace=metadata.get("namespace"),
+            patch_type=PatchType.APPLY,
+            field_manager=manager,
+            force=True,
+        )
+
+    def write_log(self, pod: str, text: str) -> None:
+        """Set the log of a pod on the node."""
+        self._log("", pod).write_text(text)
+
+    def _log(self, namespace: str, pod: str) -> Path:
+        folder = self._directory / "pod-logs"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{pod}.log"
+
+    def _add_node(self, address: str) -> None:
+        self.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
+        status = {
+            "addresses": [{"type": "InternalIP", "address": address}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+            "conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": timestamp()}],
+        }
+        self.client.patch(Node.Status, NODE, {"status": status})
+        # A new node is tainted until something finds it ready; that controller does not run here.
+        self.client.patch(Node, NODE, {"spec": {"taints": None}}, patch_type=PatchType.MERGE)
+
+    def _run(self) -> None:
+        with self._plane.client() as client:
+            while not self._stopping.is_set():
+                try:
+                    for _, pod in client.watch(Pod, namespace="*", server_timeout=30):
+                        if self._stopping.is_set():
+                            return
+                        _tend(client, pod)
+                except httpx2.HTTPError:
+                    self._stopping.wait(0.1)
+
+
+def _tend(client: Client, pod: Pod) -> None:
+    metadata, spec = pod.metadata, pod.spec
+    if metadata is None or spec is None or not metadata.name or not metadata.namespace:
+        return
+    if HELD in (metadata.labels or {}):
+        return
+    if metadata.deletionTimestamp:
+        try:
+            client.delete(Pod, metadata.name, namespace=metadata.namespace, grace_period=0)
+        except httpx2.HTTPError:
+            return
+    elif not is_ready(pod):
+        Status(
+            metadata.name,
+            metadata.namespace,
+            spec.containers[0].name,
+            [each.name for each in spec.initContainers or []],
+            initialized=True,
+            ready=True,
+            waiting=None,
+            started=timestamp(),
+        ).write(client)
+
+
+def workload(
+    kind: str,
+    namespace: str,
+    name: str,
+    *,
+    replicas: int = 1,
+    labels: Mapping[str, str] | None = None,
+    pod_labels: Mapping[str, str] | None = None,
+    container: str = "istio-proxy",
+    **spec: Any,
+) -> dict[str, Any]:
+    """Return the manifest of a workload; its pods carry an Istio proxy unless told otherwise."""
+    chosen = {"app": name}
+    template = {
+        "metadata": {"labels": {**chosen, **(pod_labels or {})}},
+        "spec": {
+            "containers": [{"name": container, "image": "x"}],
+            "terminationGracePeriodSeconds": 1,
+        },
+    }
+    sized = {} if kind == "DaemonSet" else {"replicas": replicas}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": kind,
+        "metadata": {"name": name, "namespace": namespace, "labels": {**chosen, **(labels or {})}},
+        "spec": {"selector": {"matchLabels": chosen}, "template": template, **sized, **spec},
+    }
+
+
+def pods(plane: Plane, namespace: str) -> list[Pod]:
+    """Return the pods of a namespace that are not about to end."""
+    found = plane.client.list(Pod, namespace=namespace)
+    return [pod for pod in found if pod.metadata and not pod.metadata.deletionTimestamp]
+
+
+def managers(live: resource.NamespacedResource) -> set[str]:
+    """Return the names of an object's field managers."""
+    metadata = live.metadata  # type: ignore[attr-defined]  # every resource has it
+    return {str(entry.manager) for entry in metadata.managedFields or []}
