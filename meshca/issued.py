@@ -1,15 +1,19 @@
 """A plan meets its certificates: the secrets, the bundle and the ledger, once all are known."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
 
 from meshca import bundle, certificates, secrets
-from meshca.ledger import Access, Attempt, Ledger, Record, advance
+from meshca.ledger import Access, Attempt, Ledger, Record, advance, pending_attempt
 from meshca.plan import Plan
-from meshca.refusals import Refusal, Refused
-from meshca.rotation import Identity
+from meshca.refusals import Refusal, Refused, iso
+from meshca.rotation import Identity, Posture
+
+WRITTEN = "written"
+"""The tag that says which `up` wrote a secret last: the moment at which its plan was made."""
 
 
 class Issued:
@@ -45,12 +49,32 @@ class Issued:
             raise Refused([_not_recorded(self.plan)])
         self._refuse_replaced(ledger)
         posture = self.plan.posture
-        return secrets.describe(
+        found = secrets.describe(
             trust=[self._named(identity) for identity in posture.trust],
             signer=self._named(posture.signer.identity),
             chain=[self._named(identity) for identity in posture.chain],
             key=key,
         )
+        return {
+            name: replace(
+                secret, tags={**secret.tags, WRITTEN: self._written(name, ledger, recorded)}
+            )
+            for name, secret in found.items()
+        }
+
+    def _written(self, name: str, ledger: Ledger | None, recorded: Attempt | None) -> str:
+        """The tag WRITTEN of a secret: as it was, unless the vault may hold something else by now.
+
+        An `up` that was killed between a write and the record of it leaves a vault that the state
+        knows nothing of. So everything that a move, or an interrupted attempt at one, may have
+        changed is written anew, whatever the state says: finishing and taking back are safe alike.
+        """
+        before = ledger.written.get(name) if ledger else None
+        pending = pending_attempt(ledger, recorded)
+        postures = [self.plan.posture, *(one.posture for one in (ledger, pending) if one)]
+        if before is None or len({_holds(posture)[name] for posture in postures}) > 1:
+            return iso(self.plan.made_at)
+        return before
 
     def bundle(self, *, key: str | None, leaf_ttl: timedelta) -> bundle.Bundle:
         """The four files. Raises Refused for whatever istiod or a peer would not take."""
@@ -105,6 +129,7 @@ class Issued:
             mesh=mesh,
             attempt=recorded,
             override=self.plan.override,
+            written={name: tags[WRITTEN] for name, tags in written.items()},
         )
 
     def _named(self, identity: Identity) -> secrets.Named:
@@ -131,6 +156,17 @@ class Issued:
                         )
                     ]
                 )
+
+
+def _holds(posture: Posture) -> Mapping[str, tuple[Identity, ...]]:
+    """What each secret of a posture holds."""
+    signer = (posture.signer.identity,)
+    return {
+        bundle.ROOT_CERT: posture.trust,
+        bundle.CA_KEY: signer,
+        bundle.CERT_CHAIN: posture.chain,
+        bundle.CA_CERT: signer,
+    }
 
 
 def _not_recorded(plan: Plan) -> Refusal:

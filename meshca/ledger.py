@@ -104,6 +104,8 @@ class Ledger:
     """The break-glass that admitted the move in force, as it stood in the configuration."""
     mixed: str | None = None
     """The stance whose secrets were only partly written; None when the four files are whole."""
+    written: Mapping[str, str] = field(default_factory=dict)
+    """By secret, which `up` wrote it last: what its tag in the vault says."""
 
     def held(self) -> tuple[Held, ...]:
         """Everything that may still be in use here: the posture in force, and the window."""
@@ -179,6 +181,7 @@ class Ledger:
             else None,
             "mesh": self.mesh,
             "override": dict(self.override) if self.override else None,
+            "written": dict(self.written),
         }
 
 
@@ -194,6 +197,7 @@ def advance(
     mesh: bool,
     attempt: Attempt | None = None,
     override: Mapping[str, str] | None = None,
+    written: Mapping[str, str] | None = None,
     restarted: datetime | None = None,
 ) -> Ledger:
     """The ledger after an `up` that completed `posture` at `now`.
@@ -214,6 +218,7 @@ def advance(
             access=access,
             mesh=mesh,
             override=override,
+            written=written or {},
         )
     unfinished = pending_attempt(ledger, attempt)
     moved = ledger.posture != posture
@@ -246,6 +251,7 @@ def advance(
         propagation="restarts" if restarted else "waiting" if moved else ledger.propagation,
         override=override if moved else ledger.override,
         mixed=None,
+        written=written or {},
     )
 
 
@@ -349,6 +355,9 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
         propagation=_text(fields["propagation"]),
         override={key: _text(override[key]) for key in ("move", "reason")} if override else None,
         mixed=None if mixed is None else _text(mixed),
+        written={
+            _text(name): _text(moment) for name, moment in _mapping(fields["written"]).items()
+        },
     )
     _refuse_gaps(ledger)
     return ledger

@@ -60,7 +60,9 @@ class Plan:
     members: Mapping[Identity, Member]
     attempt: Attempt
     moves: bool
-    """False when the posture is already in force: then no secret is written."""
+    """False when the posture is already in force: then no secret is written, unless an
+    interrupted attempt at another one is taken back."""
+    made_at: datetime
     judged_at: datetime
     """When its certificates must be sound: now, or when the posture came into force."""
     override: Mapping[str, str] | None
@@ -127,6 +129,7 @@ def plan(
         members=by_identity,
         attempt=Attempt(ledger.serial if ledger else 0, settings.stance, wanted),
         moves=moves,
+        made_at=now,
         judged_at=judged_at,
         override=override,
         admitted=admitted,

@@ -104,7 +104,7 @@ def _entry(label: str, said: Sequence[str]) -> list[str]:
 def changes(plan: Plan, ledger: Ledger | None) -> list[str]:
     """What this `up` changes, as lines for the console and the pull request."""
     if not plan.moves:
-        return [f"CA: `{plan.stance}` is in force already; no secret is written."]
+        return [f"CA: `{plan.stance}` stays in force."]
     before = ledger.posture if ledger else None
     lines = [f"CA: {f'`{ledger.stance}`' if ledger else 'nothing'} -> `{plan.stance}`"]
     lines += [f"  {line}" for line in _differences(before, plan.posture, plan, ledger)]
