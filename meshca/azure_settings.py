@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints, WithJsonSchema
 
 from . import durations
 from .fields import (
@@ -124,6 +124,19 @@ class Cluster(Model):
         ),
     ] = "2m"
     mesh: Annotated[bool, Setting("Whether the mesh is on", SWITCH_ALLOWED)] = True
+    existing: Annotated[
+        bool,
+        Setting("Whether the cluster exists already and is adopted", SWITCH_ALLOWED),
+    ] = False
+    # With kubelogin or behind a private endpoint the credentials that AKS hands out do not serve.
+    kubeconfig: Annotated[
+        Annotated[SecretStr, Field(min_length=1)] | None,
+        Setting(
+            "Kubeconfig to restart workloads with, by default the one that AKS hands out; "
+            "only ever set with --secret",
+            "the text of a kubeconfig file",
+        ),
+    ] = None
 
     @property
     def poll(self) -> timedelta:
@@ -187,3 +200,45 @@ class KeyVault(Model):
             "How many days deleted secrets can be recovered", "a whole number of days, 7 to 90"
         ),
     ] = 90
+    existing: Annotated[
+        bool,
+        Setting("Whether the vault exists already and is only used", SWITCH_ALLOWED),
+    ] = False
+
+
+class AlertSeverity(StrEnum):
+    """Severities of Azure Monitor, from critical to verbose."""
+
+    CRITICAL = "Sev0"
+    ERROR = "Sev1"
+    WARNING = "Sev2"
+    INFORMATIONAL = "Sev3"
+    VERBOSE = "Sev4"
+
+
+class ExpiryAlert(Model):
+    """An Azure Monitor alert on secrets that are about to end (30 days before, Key Vault says)."""
+
+    action_groups: Annotated[
+        tuple[
+            Annotated[
+                str,
+                StringConstraints(
+                    pattern=r"^/subscriptions/[^/]+/resourceGroups/[^/]+/providers"
+                    r"/[Mm]icrosoft\.[Ii]nsights/actionGroups/[^/]+$",
+                    max_length=500,
+                ),
+            ],
+            ...,
+        ],
+        Field(strict=False, min_length=1),
+        Setting(
+            "Who is told",
+            "a list of ARM ids of action groups, such as /subscriptions/ID/resourceGroups/GROUP"
+            "/providers/Microsoft.Insights/actionGroups/NAME",
+        ),
+    ]
+    severity: Annotated[
+        Annotated[AlertSeverity, Field(strict=False)],
+        Setting("Severity of the alert", one_of(AlertSeverity), tuple(AlertSeverity)),
+    ] = AlertSeverity.WARNING

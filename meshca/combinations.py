@@ -15,6 +15,7 @@ from . import durations
 from .authority_settings import ISSUER_VALIDITY, ROOT_VALIDITY
 from .fields import NAME, one_of
 from .mistakes import Mistake, Path, show, spell, suggest
+from .workload_settings import WorkloadKind
 
 Raw = Mapping[str, Any]
 
@@ -22,7 +23,7 @@ Raw = Mapping[str, Any]
 def find(raw: Raw, namespace: str) -> dict[Path, Mistake]:
     """Every impossible combination in `raw` (key without its namespace -> decoded value)."""
     found: dict[Path, Mistake] = {}
-    for rule in (_roots, _issuers, _keys, _rotation, _key_owner, _vault):
+    for rule in RULES:
         for path, written, allowed in rule(_Stack(raw, namespace)):
             found.setdefault(path, Mistake(spell(namespace, path), written, allowed))
     return found
@@ -218,9 +219,71 @@ def _key_owner(stack: _Stack) -> Found:
 
 def _vault(stack: _Stack) -> Found:
     vault = stack.raw.get("keyVault")
-    if not isinstance(vault, dict) or vault.get("accessModel") != "rbac":
+    if not isinstance(vault, dict):
         return
-    if "secretPermissions" in vault:
+    if vault.get("accessModel") == "rbac" and "secretPermissions" in vault:
         at = ("keyVault", "secretPermissions")
         allowed = "no secretPermissions with accessModel rbac, where roles decide"
         yield at, show(at, vault["secretPermissions"]), allowed
+    yield from _of_what_exists("keyVault", vault, ("purgeProtection", "softDeleteDays"))
+
+
+def _cluster(stack: _Stack) -> Found:
+    cluster = stack.raw.get("cluster")
+    if isinstance(cluster, dict):
+        yield from _of_what_exists(
+            "cluster", cluster, ("kubernetesVersion", "dnsPrefix", "nodePool")
+        )
+
+
+def _of_what_exists(key: str, item: Raw, without: tuple[str, ...]) -> Found:
+    """Settings that only something new can be given."""
+    if item.get("existing") is not True:
+        return
+    for setting in without:
+        if setting in item:
+            at = (key, setting)
+            yield at, show(at, item[setting]), f"no {setting} with existing: true"
+
+
+def _resource_groups(stack: _Stack) -> Found:
+    groups = stack.raw.get("existingResourceGroups")
+    parts = [stack.raw.get(key) for key in ("cluster", "keyVault")]
+    used = [part.get("resourceGroup") for part in parts if isinstance(part, dict)]
+    named = [group for group in used if isinstance(group, str)]
+    if not isinstance(groups, list) or not named:
+        return
+    for index, group in enumerate(groups):
+        if isinstance(group, str) and group.lower() not in (name.lower() for name in named):
+            at = ("existingResourceGroups", f"[{index}]")
+            allowed = f"a resource group in use, {one_of(named)}{suggest(group, named)}"
+            yield at, show(at, group), allowed
+
+
+def _workloads(stack: _Stack) -> Found:
+    workloads = stack.raw.get("workloads")
+    if not isinstance(workloads, list):
+        return
+    for index, workload in enumerate(workloads):
+        if not isinstance(workload, dict):
+            continue
+        at = ("workloads", f"[{index}]")
+        given = [key for key in ("name", "selector") if key in workload]
+        if len(given) != 1:
+            shown = "name together with selector" if given else "neither name nor selector"
+            yield at, shown, "either name, for one workload, or selector, for all that match"
+        elif given == ["name"] and "kind" not in workload:
+            yield (*at, "kind"), None, f"{one_of(WorkloadKind)}, as one workload is named"
+
+
+RULES = (
+    _roots,
+    _issuers,
+    _keys,
+    _rotation,
+    _key_owner,
+    _cluster,
+    _vault,
+    _resource_groups,
+    _workloads,
+)

@@ -17,10 +17,13 @@ from pydantic_core import ErrorDetails
 from .fields import NAME_ALLOWED, Setting, keys_of
 
 Path = tuple[str, ...]
-"""Where a setting is: the keys from the top of the namespace down to it."""
+"""Where a setting is: the keys from the top of the namespace down to it; `[0]` in a list."""
 
 _LONGEST_VALUE = 120
 _SECRET = "[secret]"
+_SECRET_WORDS = ("PRIVATE KEY", "client-key-data")
+"""What only a private key or a kubeconfig has in it."""
+_INDEX = re.compile(r"\[[0-9]+\]")
 
 
 _UNREADABLE = object()
@@ -62,13 +65,20 @@ def suggest(written: object, choices: Iterable[str]) -> str:
 def spell(namespace: str, path: Path) -> str:
     """The key as `pulumi config set --path` takes it: `aks-istio-ca:issuers.a1.root`."""
     first, *rest = path
-    steps = (f".{key}" if _is_plain(key) else f"[{_show(key)}]" for key in rest)
+    steps = (_step(key) for key in rest)
     return f"{namespace}:{first if _is_plain(first) else _show(first)}{''.join(steps)}"
+
+
+def _step(key: str) -> str:
+    if _INDEX.fullmatch(key):
+        return key
+    return f".{key}" if _is_plain(key) else f"[{_show(key)}]"
 
 
 def show(path: Path, value: object) -> str:
     """`value` on one line, as JSON, cut when long; `[secret]` for what may be a private key."""
-    return _SECRET if path[0] == "issuerKeys" else _show(value)
+    secret = path[0] == "issuerKeys" or path[:2] == ("cluster", "kubeconfig")
+    return _SECRET if secret else _show(value)
 
 
 def _is_plain(key: str) -> bool:
@@ -80,7 +90,7 @@ def _show(value: object) -> str:
         shown = json.dumps(value, default=lambda other: f"a {type(other).__name__}")
     except (TypeError, ValueError, RecursionError):
         shown = f"a {type(value).__name__}"
-    if "PRIVATE KEY" in shown:
+    if any(word in shown for word in _SECRET_WORDS):
         return _SECRET
     return shown if len(shown) <= _LONGEST_VALUE else f"{shown[:_LONGEST_VALUE]}..."
 
@@ -117,7 +127,12 @@ def _locate(model: type[BaseModel], detail: ErrorDetails) -> tuple[Path, str]:
         if step == "[key]":
             return path, NAME_ALLOWED
         if not isinstance(step, str):
-            break  # an item of a list: the setting is the list
+            item: Any = _bare(get_args(here)[0]) if get_origin(here) is list else None
+            if not _is_model(item):
+                break  # an item of a list: the setting is the list
+            here, setting = item, Setting("", keys_of(item))
+            path = (*path, f"[{step}]")
+            continue
         if _is_model(here):
             fields = {field.alias or "": field for field in here.model_fields.values()}
             if step not in fields:
@@ -145,8 +160,13 @@ def _bare(annotation: Any) -> Any:
 
 def _value_at(raw: Any, path: Path) -> Any:
     for step in path:
-        raw = raw[step]
+        raw = raw[_key(raw, step)]
     return raw
+
+
+def _key(holder: object, step: str) -> Any:
+    """What a step of a path is called in the value that it leads into."""
+    return int(step[1:-1]) if isinstance(holder, list) else step
 
 
 def _without(raw: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
@@ -155,14 +175,22 @@ def _without(raw: Mapping[str, Any], paths: Iterable[Path]) -> dict[str, Any]:
     for *parents, last in paths:
         holder: Any = copy
         for step in parents:
-            holder = holder.get(step) if isinstance(holder, dict) else None
-        if isinstance(holder, dict) and last in holder:
-            holder[last] = _UNREADABLE
+            holder = _child(holder, step)
+        if isinstance(holder, list) or (isinstance(holder, dict) and last in holder):
+            holder[_key(holder, last)] = _UNREADABLE
     return copy
+
+
+def _child(holder: object, step: str) -> Any:
+    if isinstance(holder, list):
+        return holder[_key(holder, step)]
+    return holder.get(step) if isinstance(holder, dict) else None
 
 
 def _copied(value: Any, depth: int) -> Any:
     """A copy of nested objects, as deep as the settings go."""
     if depth and isinstance(value, dict):
         return {key: _copied(item, depth - 1) for key, item in value.items()}
+    if depth and isinstance(value, list):
+        return [_copied(item, depth - 1) for item in value]
     return value

@@ -1,9 +1,9 @@
 """The JSON Schema of the stack files: `python -m meshca.schema` writes it, `--check` compares.
 
-It describes what a `Pulumi.<stack>.yaml` holds as text, so it differs from the models in one
-place: a private key is never a plain value there, only what `pulumi config set --secret` leaves.
-Rules that combine settings are mostly left to the program; an editor sees those on phases, roots
-and plain names.
+It describes what a `Pulumi.<stack>.yaml` holds as text, so it differs from the models where there
+are secrets: a private key or a kubeconfig is never a plain value there, only what
+`pulumi config set --secret` leaves. Rules that combine settings are mostly left to the program; an
+editor sees those on phases, roots, workloads and plain names.
 """
 
 import argparse
@@ -53,6 +53,15 @@ def stack_schema() -> dict[str, Any]:
         ],
     }
     definitions: dict[str, Any] = model["$defs"]
+    kubeconfig = definitions["Cluster"]["properties"]["kubeconfig"]
+    definitions["Cluster"]["properties"]["kubeconfig"] = {
+        "description": kubeconfig["description"],
+        **_ENCRYPTED,
+    }
+    definitions["Workload"]["oneOf"] = [
+        {"required": ["name", "kind"], "not": {"required": ["selector"]}},
+        {"required": ["selector"], "not": {"required": ["name"]}},
+    ]
     definitions["Root"]["oneOf"] = [{"required": ["generated"]}, {"required": ["certificate"]}]
     phase, following = f"{NAMESPACE}:rotationPhase", f"{NAMESPACE}:nextIssuer"
     return {

@@ -21,16 +21,36 @@ from pydantic import (
 
 from . import combinations
 from .authority_settings import Algorithm, GeneratedRoot, Issuer, KeySource, Root
-from .azure_settings import AccessModel, Cluster, KeyVault, NodePool
-from .fields import NAME, Duration, Model, Name, Setting, keys_of, one_of
+from .azure_settings import (
+    AccessModel,
+    AlertSeverity,
+    Cluster,
+    ExpiryAlert,
+    KeyVault,
+    NodePool,
+)
+from .fields import (
+    NAME,
+    RESOURCE_GROUP_ALLOWED,
+    Duration,
+    Model,
+    Name,
+    ResourceGroup,
+    Setting,
+    keys_of,
+    one_of,
+)
 from .mistakes import Mistake, Path, SettingsError, from_validation
 from .rotation import Phase, stance
+from .workload_settings import Workload, WorkloadKind
 
 __all__ = [
     "NAMESPACE",
     "AccessModel",
+    "AlertSeverity",
     "Algorithm",
     "Cluster",
+    "ExpiryAlert",
     "GeneratedRoot",
     "Issuer",
     "KeySource",
@@ -42,6 +62,8 @@ __all__ = [
     "Root",
     "Settings",
     "SettingsError",
+    "Workload",
+    "WorkloadKind",
     "load",
 ]
 
@@ -108,14 +130,30 @@ class Settings(Model):
     ] = Field(default_factory=dict)
     cluster: Annotated[Cluster, Setting("The AKS cluster", keys_of(Cluster))]
     key_vault: Annotated[KeyVault, Setting("The Key Vault", keys_of(KeyVault))]
-    workloads: Annotated[
-        list[Any],
-        Field(max_length=0),
+    existing_resource_groups: Annotated[
+        list[ResourceGroup],
         Setting(
-            "Workloads to restart when trust or signer has changed",
-            "[], as restarting workloads is not supported yet",
+            "Resource groups that exist already and are only used; one of an existing cluster or "
+            "vault need not be named",
+            f"a list of names of resource groups, each {RESOURCE_GROUP_ALLOWED}",
         ),
     ] = Field(default_factory=list)
+    workloads: Annotated[
+        list[Workload],
+        Setting(
+            "Workloads to restart when trust or signer has changed; [] waits instead",
+            "a list of workloads such as [{namespace: shop, kind: Deployment, name: web}] or "
+            "[{namespace: shop, selector: {tier: web}}]",
+        ),
+    ] = Field(default_factory=list)
+    restart_timeout: Annotated[
+        Duration,
+        Field(ge=timedelta(seconds=1), le=timedelta(hours=2)),
+        Setting(
+            "How long to wait for istiod to show a change, and for each restarted workload",
+            "a duration such as 10m or 1h, 1s to 2h",
+        ),
+    ] = timedelta(minutes=10)
     # 90 days is istiod's own limit, MAX_WORKLOAD_CERT_TTL.
     leaf_ttl: Annotated[
         Duration,
@@ -130,6 +168,10 @@ class Settings(Model):
             "a duration such as 20s or 5m, 1s to 24h",
         ),
     ] = timedelta(minutes=5)
+    expiry_alert: Annotated[
+        ExpiryAlert | None,
+        Setting("An alert on secrets that are about to end", keys_of(ExpiryAlert)),
+    ] = None
     override: Annotated[
         Override | None, Setting("Break-glass for one refused move", keys_of(Override))
     ] = None
@@ -167,8 +209,19 @@ class Settings(Model):
         issuer = self.issuers[name]
         return issuer.certificate is None and self.roots[issuer.root].generated is None
 
+    def creates_resource_group(self, name: str) -> bool:
+        """Whether the program makes the resource group of this name."""
+        existing = {group.lower() for group in self.existing_resource_groups}
+        if self.cluster.existing:
+            existing.add(self.cluster.resource_group.lower())
+        if self.key_vault.existing:
+            existing.add(self.key_vault.resource_group.lower())
+        return name.lower() not in existing
 
-_TEXT = frozenset({"rotationPhase", "activeIssuer", "nextIssuer", "leafTtl", "slack"})
+
+_TEXT = frozenset(
+    {"rotationPhase", "activeIssuer", "nextIssuer", "leafTtl", "slack", "restartTimeout"}
+)
 """Settings that are text; Pulumi hands over the others as JSON text."""
 
 

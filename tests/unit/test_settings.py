@@ -15,11 +15,13 @@ from pydantic import ValidationError
 
 from meshca.settings import (
     AccessModel,
+    AlertSeverity,
     Algorithm,
     KeySource,
     Phase,
     Settings,
     SettingsError,
+    WorkloadKind,
     load,
 )
 
@@ -76,6 +78,11 @@ def lines(changes: Mapping[str, object]) -> list[str]:
     return str(caught.value).splitlines()
 
 
+WEB = {"namespace": "shop", "kind": "Deployment", "name": "web"}
+ACTION_GROUP = (
+    "/subscriptions/1/resourceGroups/ops/providers/Microsoft.Insights/actionGroups/on-call"
+)
+
 ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
     "phase misspelt": (
         {"rotationPhase": "swich"},
@@ -94,13 +101,14 @@ ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
     "key misspelt": (
         {"leafTTL": "24h"},
         "leafTTL: unknown key is not allowed; allowed: rotationPhase, activeIssuer, nextIssuer, "
-        "roots, issuers, issuerKeys, cluster, keyVault, workloads, leafTtl, slack, override, "
-        'peers (did you mean "leafTtl"?)',
+        "roots, issuers, issuerKeys, cluster, keyVault, existingResourceGroups, workloads, "
+        "restartTimeout, leafTtl, slack, expiryAlert, override, peers "
+        '(did you mean "leafTtl"?)',
     ),
     "key of an object misspelt": (
         {"cluster.revision": "asm-1-30"},
         "cluster.revision: unknown key is not allowed; allowed: name, resourceGroup, revisions, "
-        "kubernetesVersion, dnsPrefix, nodePool, rotationPollInterval, mesh "
+        "kubernetesVersion, dnsPrefix, nodePool, rotationPollInterval, mesh, existing, kubeconfig "
         '(did you mean "revisions"?)',
     ),
     "key in an issuer unknown": (
@@ -322,12 +330,13 @@ ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
     "cluster missing": (
         {"cluster": ABSENT},
         "cluster: is missing; allowed: an object with the keys name, resourceGroup, revisions, "
-        "kubernetesVersion, dnsPrefix, nodePool, rotationPollInterval, mesh",
+        "kubernetesVersion, dnsPrefix, nodePool, rotationPollInterval, mesh, existing, kubeconfig",
     ),
     "cluster is not JSON": (
         {"cluster": "mesh"},
         'cluster: "mesh" is not allowed; allowed: an object with the keys name, resourceGroup, '
-        "revisions, kubernetesVersion, dnsPrefix, nodePool, rotationPollInterval, mesh",
+        "revisions, kubernetesVersion, dnsPrefix, nodePool, rotationPollInterval, mesh, existing, "
+        "kubeconfig",
     ),
     "cluster name": (
         {"cluster.name": "-mesh"},
@@ -461,10 +470,109 @@ ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
         {"keyVault.purgeProtection": "true"},
         'keyVault.purgeProtection: "true" is not allowed; allowed: true or false',
     ),
-    "workloads": (
-        {"workloads": [{"namespace": "shop", "kind": "Deployment", "name": "web"}]},
-        'workloads: [{"namespace": "shop", "kind": "Deployment", "name": "web"}] is not allowed; '
-        "allowed: [], as restarting workloads is not supported yet",
+    "new version of an existing cluster": (
+        {"cluster.existing": True, "cluster.kubernetesVersion": "1.33"},
+        'cluster.kubernetesVersion: "1.33" is not allowed; '
+        "allowed: no kubernetesVersion with existing: true",
+    ),
+    "node pool of an existing cluster": (
+        {"cluster.existing": True, "cluster.nodePool": {"count": 3}},
+        'cluster.nodePool: {"count": 3} is not allowed; allowed: no nodePool with existing: true',
+    ),
+    "purge protection of an existing vault": (
+        {"keyVault.existing": True, "keyVault.purgeProtection": True},
+        "keyVault.purgeProtection: true is not allowed; "
+        "allowed: no purgeProtection with existing: true",
+    ),
+    "existing as text": (
+        {"keyVault.existing": "yes"},
+        'keyVault.existing: "yes" is not allowed; allowed: true or false',
+    ),
+    "kubeconfig empty": (
+        {"cluster.kubeconfig": ""},
+        "cluster.kubeconfig: [secret] is not allowed; allowed: the text of a kubeconfig file",
+    ),
+    "resource group in use by nothing": (
+        {"existingResourceGroups": ["grup"]},
+        'existingResourceGroups[0]: "grup" is not allowed; '
+        'allowed: a resource group in use, group (did you mean "group"?)',
+    ),
+    "resource group of a bad name": (
+        {"existingResourceGroups": ["group."]},
+        'existingResourceGroups: ["group."] is not allowed; allowed: a list of names of resource '
+        "groups, each 1 to 90 letters, digits, underscores, hyphens, periods and parentheses, no "
+        "period at the end",
+    ),
+    "workloads not in a list": (
+        {"workloads": {"web": "Deployment"}},
+        'workloads: {"web": "Deployment"} is not allowed; allowed: a list of workloads such as '
+        "[{namespace: shop, kind: Deployment, name: web}] or "
+        "[{namespace: shop, selector: {tier: web}}]",
+    ),
+    "workload as text": (
+        {"workloads": ["web"]},
+        'workloads[0]: "web" is not allowed; '
+        "allowed: an object with the keys namespace, kind, name, selector",
+    ),
+    "workload without namespace": (
+        {"workloads": [{"kind": "Deployment", "name": "web"}]},
+        "workloads[0].namespace: is missing; allowed: 1 to 63 lower-case letters, digits and "
+        "hyphens, a letter or digit at both ends",
+    ),
+    "workload of a kind misspelt": (
+        {"workloads": [WEB, {**WEB, "kind": "Statefulset"}]},
+        'workloads[1].kind: "Statefulset" is not allowed; '
+        'allowed: Deployment, StatefulSet or DaemonSet (did you mean "StatefulSet"?)',
+    ),
+    "workload with a key misspelt": (
+        {"workloads": [{**WEB, "namspace": "shop"}]},
+        "workloads[0].namspace: unknown key is not allowed; "
+        'allowed: namespace, kind, name, selector (did you mean "namespace"?)',
+    ),
+    "workload by a name in capitals": (
+        {"workloads": [{**WEB, "name": "Web"}]},
+        'workloads[0].name: "Web" is not allowed; allowed: 1 to 253 lower-case letters, digits, '
+        "hyphens and dots, a letter or digit at both ends of each part",
+    ),
+    "workload by name without kind": (
+        {"workloads": [{"namespace": "shop", "name": "web"}]},
+        "workloads[0].kind: is missing; "
+        "allowed: Deployment, StatefulSet or DaemonSet, as one workload is named",
+    ),
+    "workload by neither name nor selector": (
+        {"workloads": [{"namespace": "shop", "kind": "Deployment"}]},
+        "workloads[0]: neither name nor selector is not allowed; "
+        "allowed: either name, for one workload, or selector, for all that match",
+    ),
+    "workload by name and selector": (
+        {"workloads": [{**WEB, "selector": {"tier": "web"}}]},
+        "workloads[0]: name together with selector is not allowed; "
+        "allowed: either name, for one workload, or selector, for all that match",
+    ),
+    "selector with a number": (
+        {"workloads": [{"namespace": "shop", "selector": {"version": 1}}]},
+        "workloads[0].selector.version: 1 is not allowed; allowed: an object of labels such as "
+        "{tier: web}, values in quotes where they are no text",
+    ),
+    "selector with a bad label": (
+        {"workloads": [{"namespace": "shop", "selector": {"tier": "web app"}}]},
+        'workloads[0].selector: {"tier": "web app"} is not allowed; allowed: an object of labels '
+        "such as {tier: web}, values in quotes where they are no text",
+    ),
+    "restart timeout of nothing": (
+        {"restartTimeout": "0s"},
+        'restartTimeout: "0s" is not allowed; allowed: a duration such as 10m or 1h, 1s to 2h',
+    ),
+    "alert for nobody": (
+        {"expiryAlert": {"actionGroups": []}},
+        "expiryAlert.actionGroups: [] is not allowed; allowed: a list of ARM ids of action groups, "
+        "such as /subscriptions/ID/resourceGroups/GROUP/providers/Microsoft.Insights/actionGroups"
+        "/NAME",
+    ),
+    "alert of an unknown severity": (
+        {"expiryAlert": {"actionGroups": [ACTION_GROUP], "severity": "Sev5"}},
+        'expiryAlert.severity: "Sev5" is not allowed; '
+        'allowed: Sev0, Sev1, Sev2, Sev3 or Sev4 (did you mean "Sev4"?)',
     ),
     "leaf lifetime without unit": (
         {"leafTtl": "24"},
@@ -531,7 +639,10 @@ APART = (
     "node count",
     "vault name with underscore",
     "secret permissions with rbac",
-    "workloads",
+    "workload as text",
+    "resource group in use by nothing",
+    "restart timeout of nothing",
+    "alert for nobody",
     "leaf lifetime without unit",
     "override without reason",
     "peer without organization",
@@ -589,6 +700,8 @@ def test_defaults() -> None:
     assert (known.leaf_ttl, known.slack) == (timedelta(hours=24), timedelta(minutes=5))
     assert (known.next_issuer, known.override, known.issuer_keys) == (None, None, {})
     assert (known.workloads, known.peers) == ([], [])
+    assert (known.restart_timeout, known.expiry_alert) == (timedelta(minutes=10), None)
+    assert known.existing_resource_groups == []
     root, issuer = known.roots["a"].generated, known.issuers["a1"]
     assert root is not None
     assert (root.algorithm, root.validity) == (Algorithm.ECDSA_P384, timedelta(days=3650))
@@ -597,6 +710,7 @@ def test_defaults() -> None:
     assert (issuer.validity, issuer.organization) == (timedelta(days=730), "Istio")
     cluster, vault = known.cluster, known.key_vault
     assert (cluster.kubernetes_version, cluster.dns_prefix, cluster.mesh) == (None, "mesh", True)
+    assert (cluster.existing, cluster.kubeconfig, vault.existing) == (False, None, False)
     pool = cluster.node_pool
     assert (pool.name, pool.vm_size, pool.count) == ("system", "Standard_D4s_v5", 3)
     assert (cluster.rotation_poll_interval, cluster.poll) == ("2m", timedelta(minutes=2))
@@ -633,7 +747,11 @@ def test_what_is_written_is_what_is_read() -> None:
         slack="20s",
         override={"move": "unknown -> distribute a1 b1", "reason": "  the ledger was lost  "},
         peers=["organization/aks-istio-ca/west"],
-        workloads=[],
+        workloads=[WEB, {"namespace": "shop", "selector": {"example.org/tier": "web"}}],
+        restartTimeout="20m",
+        existingResourceGroups=["group"],
+        expiryAlert={"actionGroups": [ACTION_GROUP], "severity": "Sev1"},
+        cluster__kubeconfig="kind: Config",
     )
     root, issuer = known.roots["a"].generated, known.issuers["a1"]
     assert root is not None
@@ -663,6 +781,32 @@ def test_what_is_written_is_what_is_read() -> None:
     assert known.override.move == "unknown -> distribute a1 b1"
     assert known.override.reason == "the ledger was lost"
     assert known.peers == ["organization/aks-istio-ca/west"]
+    named, selected = known.workloads
+    assert (named.namespace, named.kind, named.name) == ("shop", WorkloadKind.DEPLOYMENT, "web")
+    assert (selected.kind, selected.selector) == (None, {"example.org/tier": "web"})
+    assert known.restart_timeout == timedelta(minutes=20)
+    assert known.existing_resource_groups == ["group"]
+    assert known.expiry_alert is not None
+    assert known.expiry_alert.action_groups == (ACTION_GROUP,)
+    assert known.expiry_alert.severity is AlertSeverity.ERROR
+    assert cluster.kubeconfig is not None
+    assert cluster.kubeconfig.get_secret_value() == "kind: Config"
+
+
+@pytest.mark.parametrize(
+    ("changes", "made"),
+    [
+        ({}, True),
+        ({"existingResourceGroups": ["GROUP"]}, False),
+        ({"cluster__existing": True}, False),
+        ({"keyVault__existing": True}, False),
+        ({"keyVault__existing": True, "keyVault__resourceGroup": "vaults"}, True),
+    ],
+    ids=["new", "named", "existing cluster", "existing vault", "existing vault elsewhere"],
+)
+def test_what_exists_is_not_made(changes: dict[str, object], made: bool) -> None:
+    """A resource group is made unless it is named, or something in it exists already."""
+    assert read(**changes).creates_resource_group("group") is made
 
 
 def test_decoded_values_read_like_json_text() -> None:
@@ -861,6 +1005,30 @@ def test_a_private_key_as_a_name_is_never_shown() -> None:
     with pytest.raises(SettingsError) as caught:
         load(as_pulumi(changed({"issuerKeys": {PEM: "b1"}, "roots": {PEM: {}}})))
     assert PEM.splitlines()[1] not in everything_told(caught.value)
+
+
+@given(
+    st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=12),
+    st.sampled_from(
+        (
+            lambda secret: {"cluster.kubeconfig": [secret]},
+            lambda secret: {"cluster.kubeconfig": {"users": [secret]}},
+            lambda secret: {"cluster.kubeconfig": secret, "slack": ""},
+            lambda secret: {"cluster": f"client-key-data: {secret}"},
+        )
+    ),
+)
+def test_a_kubeconfig_is_never_shown(secret: str, place: Any) -> None:
+    """Whatever is wrong in or around it, no part of it reaches the error."""
+    with pytest.raises(SettingsError) as caught:
+        load(as_pulumi(changed(place(secret))))
+    assert secret not in everything_told(caught.value)
+
+
+def test_settings_do_not_show_a_kubeconfig() -> None:
+    """Printing the settings prints nothing of it."""
+    known = read(cluster__kubeconfig="token: hush")
+    assert "hush" not in f"{known!r}{known}{known.model_dump()}{known.model_dump_json()}"
 
 
 def test_settings_do_not_show_issuer_keys() -> None:

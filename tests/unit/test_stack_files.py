@@ -19,6 +19,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 STACK_FILES = sorted(PROJECT.glob("Pulumi.*.yaml"))
 each_stack_file = pytest.mark.parametrize("file", STACK_FILES, ids=lambda file: file.name)
 
+CLUSTER = {"name": "mesh", "resourceGroup": "mesh", "revisions": ["asm-1-30"]}
 KEY = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ\n-----END PRIVATE KEY-----\n"
 
 
@@ -164,6 +165,9 @@ def dev(key: str, value: object) -> dict[str, Any]:
         ("aks-istio-ca:roots", {"Root A": {"generated": {}}}),
         ("aks-istio-ca:issuerKeys", {"a1": KEY}),
         ("aks-istio-ca:workloads", [{"name": "web"}]),
+        ("aks-istio-ca:workloads", [{"namespace": "shop", "kind": "Deployment"}]),
+        ("aks-istio-ca:workloads", [{"namespace": "shop", "name": "web"}]),
+        ("aks-istio-ca:cluster", {**CLUSTER, "kubeconfig": "kind: Config"}),
     ],
 )
 def test_the_schema_refuses(key: str, value: object) -> None:
@@ -175,6 +179,19 @@ def test_the_schema_refuses(key: str, value: object) -> None:
 def test_the_schema_takes_what_the_secret_command_writes(value: object) -> None:
     """Keys encrypted one by one, or all of them as one."""
     assert complaints(dev("aks-istio-ca:issuerKeys", value)) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("aks-istio-ca:workloads", [{"namespace": "shop", "kind": "Deployment", "name": "web"}]),
+        ("aks-istio-ca:workloads", [{"namespace": "shop", "selector": {"tier": "web"}}]),
+        ("aks-istio-ca:cluster", {**CLUSTER, "kubeconfig": {"secure": "v1:x"}}),
+    ],
+)
+def test_the_schema_takes(key: str, value: object) -> None:
+    """Workloads by name and by labels, and a kubeconfig that is encrypted."""
+    assert complaints(dev(key, value)) == []
 
 
 def test_the_schema_leaves_other_namespaces_alone() -> None:
@@ -191,6 +208,8 @@ SETTINGS = st.sampled_from(
         ("cluster", "dnsPrefix"),
         ("cluster", "rotationPollInterval"),
         ("cluster", "mesh"),
+        ("cluster", "existing"),
+        ("keyVault", "existing"),
         ("keyVault", "name"),
         ("keyVault", "accessModel"),
         ("keyVault", "secretPermissions"),
