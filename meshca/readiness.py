@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from meshca import certificates
+from meshca import bundle, certificates
 from meshca.ledger import Ledger
 from meshca.material import Material
 from meshca.members import Member
@@ -29,7 +29,9 @@ def certificate_refusals(
 ) -> list[Refusal]:
     """What the rules of a mesh CA say about the files of the wanted posture.
 
-    Generated certificates are judged as they come into being, by `meshca.bundle`.
+    First each certificate under the name that the configuration gives it; when nothing is wrong
+    with any, the four files as istiod would read them. Generated certificates are judged as they
+    come into being, by `meshca.bundle`.
     """
     refusals: list[Refusal] = []
     for member in known.values():
@@ -54,7 +56,32 @@ def certificate_refusals(
             )
             if (key := material.keys.get(member.name)) is not None:
                 refusals += certificates.key_refusals(member.name, member.certificate, key)
-    return refusals
+    return refusals or _bundle_refusals(settings, material, known, wanted, judged_at)
+
+
+def _bundle_refusals(
+    settings: Settings,
+    material: Material,
+    known: Mapping[str, Member],
+    wanted: Posture,
+    judged_at: datetime,
+) -> list[Refusal]:
+    """What is wrong with the whole, where all of it is known before anything registers."""
+    named = {member.identity: member for member in known.values()}
+    held = {
+        identity: certificate
+        for identity in wanted.members()
+        if (certificate := named[identity].certificate) is not None
+    }
+    if held.keys() != wanted.members():
+        return []
+    made = bundle.make(
+        trust=[held[identity] for identity in wanted.trust],
+        signer=held[wanted.signer.identity],
+        chain=[held[identity] for identity in wanted.chain],
+        key=material.keys.get(named[wanted.signer.identity].name),
+    )
+    return bundle.refusals(made, now=judged_at, leaf_ttl=settings.leaf_ttl)
 
 
 def ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
@@ -100,7 +127,9 @@ def expiry_refusals(
     ending = [
         known[identity]
         for identity in brought_in
-        if not enough_life(known[identity].not_after, pace.leaf_ttl, now)
+        # What has ended already is refused by the rules of a mesh CA, in plainer words.
+        if known[identity].not_after >= now
+        and not enough_life(known[identity].not_after, pace.leaf_ttl, now)
     ]
     if not ending:
         return []
