@@ -218,12 +218,13 @@ class Workspace:
         return dict(json.loads(self.run("stack", "export")))
 
     def resources(self) -> dict[str, dict[str, Any]]:
-        """The resources in the state, by the last part of their URN; the stack itself left out."""
+        """The resources in the state, by type and name; without Pulumi's own (stack, providers)."""
         found = self.exported()["deployment"].get("resources", [])
         return {
-            one["urn"].rsplit("::", 2)[1].rsplit("$", 1)[-1] + "::" + one["urn"].rsplit("::", 1)[1]:
-            one for one in found if one["type"] != "pulumi:pulumi:Stack"
-        }  # fmt: skip
+            f"{one['type']}::{one['urn'].rsplit('::', 1)[1]}": one
+            for one in found
+            if not one["type"].startswith("pulumi:p")
+        }
 
     @contextmanager
     def writes(self) -> Iterator[list[str]]:
