@@ -20,7 +20,7 @@ class Access(pulumi.ComponentResource):
     `principal` resolves to the object id once access is granted.
     """
 
-    principal: pulumi.Output[str]
+    principal: pulumi.Output[str | None]
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Access(pulumi.ComponentResource):
                 ),
                 opts=options,
             )
-            self.principal = assignment.principal_id
+            self.principal = _made(assignment, assignment.principal_id)
         else:
             policy = keyvault.AccessPolicy(
                 name,
@@ -62,7 +62,15 @@ class Access(pulumi.ComponentResource):
                 ),
                 opts=options,
             )
-            self.principal = policy.policy.apply(
-                lambda granted: granted.object_id if granted else ""
+            self.principal = _made(
+                policy, policy.policy.apply(lambda entry: entry.object_id if entry else None)
             )
         self.register_outputs({})
+
+
+def _made(
+    grant: pulumi.CustomResource, principal: pulumi.Output[str | None]
+) -> pulumi.Output[str | None]:
+    """Unknown as long as the grant has no id: an `up` with `--target` that leaves it out shows
+    its inputs as if they were in force."""
+    return pulumi.Output.all(grant.id, principal).apply(lambda known: known[1])

@@ -2,8 +2,10 @@
 
 import pulumi
 
+from components.refusing import refusing
 from meshca.ledger import Attempt, Ledger, parse_attempt
 from meshca.plan import Plan, unfinished
+from meshca.refusals import Refused
 
 
 class AttemptRecord(pulumi.ComponentResource):
@@ -25,6 +27,7 @@ class AttemptRecord(pulumi.ComponentResource):
     ) -> None:
         super().__init__("aks-istio-ca:index:AttemptRecord", name, None, opts)
 
+        @refusing()
         def refuse_over_another(change: pulumi.ResourceHookArgs) -> None:
             before, after = (
                 parse_attempt((inputs or {}).get("input"))
@@ -32,7 +35,7 @@ class AttemptRecord(pulumi.ComponentResource):
             )
             refusal = unfinished(ledger, before, after or plan.attempt)
             if refusal is not None:
-                raise pulumi.RunError(str(refusal))
+                raise Refused([refusal])
 
         hook = pulumi.ResourceHook(
             f"{name}-unfinished", refuse_over_another, pulumi.ResourceHookOptions(on_dry_run=True)
@@ -46,5 +49,5 @@ class AttemptRecord(pulumi.ComponentResource):
                 hooks=pulumi.ResourceHookBinding(before_update=[hook]),
             ),
         )
-        self.recorded = stash.input.apply(parse_attempt)
+        self.recorded = stash.input.apply(refusing()(parse_attempt))
         self.register_outputs({})

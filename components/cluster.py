@@ -32,6 +32,7 @@ class Cluster(pulumi.ComponentResource):
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("aks-istio-ca:index:Cluster", name, None, opts)
+        undecided = mesh not in (Mesh.ENABLED, Mesh.DISABLED)
         cluster = aks.ManagedCluster(
             name,
             resource_name_=settings.name,
@@ -59,7 +60,13 @@ class Cluster(pulumi.ComponentResource):
                 )
             },
             service_mesh_profile=_mesh_profile(mesh, settings, vault_id),
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            opts=pulumi.ResourceOptions(
+                parent=self,
+                protect=True,
+                # A lost ledger makes a live mesh pending: whether AKS turns off what a request
+                # leaves out is documented nowhere.
+                ignore_changes=["service_mesh_profile"] if undecided else [],
+            ),
         )
         self.id = cluster.id
         self.add_on_identity = cluster.addon_profiles.apply(_object_id)
@@ -69,7 +76,7 @@ class Cluster(pulumi.ComponentResource):
 def _mesh_profile(
     mesh: Mesh, settings: ClusterSettings, vault_id: pulumi.Input[str]
 ) -> aks.ServiceMeshProfileArgs | None:
-    """None while pending: AKS keeps what a request leaves out, so nothing is turned off."""
+    """None while pending: the profile in the state, if there is one, then stays as it is."""
     if mesh is Mesh.DISABLED:
         return aks.ServiceMeshProfileArgs(mode=aks.ServiceMeshMode.DISABLED)
     if mesh is not Mesh.ENABLED:

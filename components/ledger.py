@@ -30,7 +30,12 @@ def rotation(
     access: Access,
     cluster: Cluster,
 ) -> pulumi.Output[dict[str, Any] | None]:
-    """The ledger after this `up`, tied to the secrets, the access and the cluster it tells of."""
+    """The ledger after this `up`, tied to the secrets, the access and the cluster it tells of.
+
+    An `up` with `--target` does not make what is new and left out, so that it may not come to know
+    all of this. The ledger then stays as after an `up` that failed: the engine would otherwise
+    record an unknown output in its place, which reads as no ledger at all.
+    """
 
     @refusing()
     def written(known: list[Any]) -> dict[str, Any] | None:
@@ -40,13 +45,13 @@ def rotation(
             written=tags,
             expected=described,
             recorded=recorded,
-            access=Granted(vault_id, principal),
+            access=Granted(vault_id, principal) if principal else None,
             mesh=mesh is Mesh.ENABLED,
             now=clock(),
         )
         return after.as_json() if after else None
 
-    return pulumi.Output.all(
+    after = pulumi.Output.all(
         bundle.issued,
         bundle.described,
         bundle.written,
@@ -55,3 +60,15 @@ def rotation(
         access.principal,
         cluster.id,
     ).apply(written)
+
+    async def left_out() -> bool:
+        return not (pulumi.runtime.is_dry_run() or await after.is_known())
+
+    def recorded(unknown: bool) -> pulumi.Input[dict[str, Any] | None]:
+        if not unknown:
+            return after
+        pulumi.log.warn("The ledger stays as it was: this `up` left out what it would tell of.")
+        return ledger.as_json() if ledger else None
+
+    unknown: pulumi.Output[bool] = pulumi.Output.from_input(left_out())
+    return unknown.apply(recorded)

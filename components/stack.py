@@ -48,18 +48,29 @@ async def own_ledger() -> Ledger | None:
 
     Raises Refused when it cannot be read.
     """
-    stack = "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
-    return parse(await _rotation(stack), where="the output `rotation`")
+    return parse(await _rotation(_own_name()), where="the output `rotation`")
 
 
 async def peer_ledgers(peers: Sequence[str]) -> list[Held]:
-    """What still counts in the meshes of the given stacks. Raises Refused as `own_ledger`."""
-    return [entry for peer in peers for entry in peer_window(await _rotation(peer), peer=peer)]
+    """What still counts in the meshes of the given stacks. Raises Refused as `own_ledger`.
+
+    A list that all stacks of a trust domain share names this stack too; that one is passed over.
+    """
+    others = [peer for peer in dict.fromkeys(peers) if peer != _own_name()]
+    return [entry for peer in others for entry in peer_window(await _rotation(peer), peer=peer)]
+
+
+def _own_name() -> str:
+    return "/".join((pulumi.get_organization(), pulumi.get_project(), pulumi.get_stack()))
 
 
 async def _rotation(stack: str) -> object:
-    reference = pulumi.StackReference(stack)
-    return (await reference.get_output_details("rotation")).value
+    """The output `rotation`, also when it is secret, or when another output is not known.
+
+    `get_output_details` answers both with nothing, as if the stack had never been brought up.
+    """
+    outputs = await pulumi.StackReference(stack).outputs.future(with_unknowns=True)
+    return (outputs or {}).get("rotation")
 
 
 async def live_add_on_identity(settings: Settings, ledger: Ledger | None) -> str | None:

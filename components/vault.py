@@ -82,9 +82,10 @@ class BundleSecrets(pulumi.ComponentResource):
         super().__init__("aks-istio-ca:index:BundleSecrets", name, None, opts)
         signer = plan.named(plan.posture.signer.identity)
         key = authority.keys.get(signer)
-        self.issued = pulumi.Output.all(**authority.roots, **authority.issuers).apply(
-            lambda pems: Issued(plan, pems)
-        )
+
+        @refusing()
+        def issue(pems: dict[str, str]) -> Issued:
+            return Issued(plan, pems)
 
         @refusing()
         def describe(known: list[Any]) -> Mapping[str, secrets.Secret]:
@@ -96,6 +97,7 @@ class BundleSecrets(pulumi.ComponentResource):
             issued, private_key = cast(tuple[Issued, str | None], known)
             return issued.bundle(key=private_key, leaf_ttl=settings.leaf_ttl)
 
+        self.issued = pulumi.Output.all(**authority.roots, **authority.issuers).apply(issue)
         self.described = pulumi.Output.all(self.issued, attempt.recorded).apply(describe)
         values = pulumi.Output.all(self.issued, key).apply(assemble)
         tags: dict[str, pulumi.Output[Mapping[str, str]]] = {}
