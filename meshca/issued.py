@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 from cryptography import x509
 
-from meshca import bundle, certificates, secrets
-from meshca.ledger import Access, Attempt, Ledger, Record, advance, pending_attempt
+from meshca import bundle, certificates, evidence, secrets
+from meshca.ledger import Access, Attempt, Ledger, Record, Restarts, advance, pending_attempt
 from meshca.plan import Plan
 from meshca.refusals import Refusal, Refused, iso
 from meshca.rotation import Identity, Posture
@@ -31,7 +31,9 @@ class Issued:
         """Every root and issuer as the ledger keeps it."""
         return {
             identity: Record(
-                certificates.reference(member.name, self.certificates[identity]), member.root
+                certificates.reference(member.name, self.certificates[identity]),
+                member.root,
+                evidence.serial(self.certificates[identity]),
             )
             for identity, member in self.plan.members.items()
         }
@@ -110,6 +112,7 @@ class Issued:
         access: Access | None,
         mesh: bool,
         now: datetime,
+        restarts: Restarts | None = None,
     ) -> Ledger | None:
         """The ledger after this `up`, judged by what the secrets say they hold.
 
@@ -130,6 +133,34 @@ class Issued:
             attempt=recorded,
             override=self.plan.override,
             written={name: tags[WRITTEN] for name, tags in written.items()},
+            restarts=restarts,
+        )
+
+    def shown(self) -> evidence.Expected | None:
+        """What every istiod shows once it has taken the posture.
+
+        None when its log cannot show it: it tells signers by subject only, and another issuer in
+        the chain has the subject of the one that signs.
+        """
+        posture = self.plan.posture
+        signer = self.certificates[posture.signer.identity]
+        chain = [self.certificates[identity] for identity in posture.chain]
+        if not evidence.told_apart(signer, chain):
+            return None
+
+        def named(identity: Identity, mark: str) -> evidence.Named:
+            return evidence.Named(self.plan.named(identity), mark)
+
+        return evidence.Expected(
+            trust=tuple(
+                named(identity, certificates.fingerprint(self.certificates[identity]))
+                for identity in posture.trust
+            ),
+            signer=named(posture.signer.identity, evidence.serial(signer)),
+            chain=tuple(
+                named(identity, evidence.serial(certificate))
+                for identity, certificate in zip(posture.chain, chain, strict=True)
+            ),
         )
 
     def _named(self, identity: Identity) -> secrets.Named:

@@ -44,6 +44,8 @@ class Record:
     certificate: CertificateRef
     root: Identity | None = None
     """The root above an issuer; None for a root."""
+    serial: str | None = None
+    """The serial number in lower-case hex, as istiod's log prints it; None when not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,28 @@ class Access:
 
     vault: str
     principal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restarts:
+    """Workloads restarted so that what was in force before need not be waited for."""
+
+    digest: str
+    """Of the trust and the signer that they were restarted for (`meshca.restarts`)."""
+    shown: datetime
+    """From this moment on every istiod showed them. The API server's clock, as pods' ages are."""
+    workloads: tuple[str, ...] = ()
+    laggards: tuple[str, ...] = ()
+    """Meshed pods, as namespace/name, that are older than that moment."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Every field as JSON values."""
+        return {
+            "digest": self.digest,
+            "shownAt": iso(self.shown),
+            "workloads": list(self.workloads),
+            "laggards": list(self.laggards),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +130,8 @@ class Ledger:
     """The stance whose secrets were only partly written; None when the four files are whole."""
     written: Mapping[str, str] = field(default_factory=dict)
     """By secret, which `up` wrote it last: what its tag in the vault says."""
+    restarts: Restarts | None = None
+    """The last restarts that were made as evidence; None when trust and signer came without."""
 
     def held(self) -> tuple[Held, ...]:
         """Everything that may still be in use here: the posture in force, and the window."""
@@ -173,7 +199,11 @@ class Ledger:
             "pace": _pace_json(self.pace),
             "window": [_held_json(entry) for entry in self.window],
             "records": {
-                identity: {**record.certificate.as_json(), "root": record.root}
+                identity: {
+                    **record.certificate.as_json(),
+                    "root": record.root,
+                    "serial": record.serial,
+                }
                 for identity, record in self.records.items()
             },
             "access": {"vault": self.access.vault, "principal": self.access.principal}
@@ -182,6 +212,7 @@ class Ledger:
             "mesh": self.mesh,
             "override": dict(self.override) if self.override else None,
             "written": dict(self.written),
+            "restarts": self.restarts.as_json() if self.restarts else None,
         }
 
 
@@ -199,14 +230,19 @@ def advance(
     override: Mapping[str, str] | None = None,
     written: Mapping[str, str] | None = None,
     restarted: datetime | None = None,
+    restarts: Restarts | None = None,
 ) -> Ledger:
     """The ledger after an `up` that completed `posture` at `now`.
 
     Whatever was or may have been in force until now enters the window: the previous posture, and
     an interrupted attempt at another one. `restarted` is a moment at which every istiod showed the
     new material, and than which no meshed pod is older: what was in force before has ended by
-    then, and counts no longer. Without any change the ledger stays as it is, byte for byte.
+    then, and counts no longer. `restarts` tells what that rests on; where it names laggards, it
+    only tells since when the posture is in force. Without any change the ledger stays as it is,
+    byte for byte.
     """
+    if restarts is not None and not restarts.laggards:
+        restarted = restarts.shown
     if ledger is None:
         return Ledger(
             1,
@@ -228,7 +264,8 @@ def advance(
     if unfinished and unfinished.posture != posture:
         over.append(unfinished.posture)
     slower = ledger.pace.slower(pace)
-    ended = [Held(was, slower, restarted or now) for was in over]
+    ended_at = restarted or (restarts.shown if restarts else now)
+    ended = [Held(was, slower, ended_at) for was in over]
     window = tuple(
         entry for entry in (*ledger.window, *ended) if _still_counts(entry, now, restarted)
     )
@@ -252,7 +289,15 @@ def advance(
         override=override if moved else ledger.override,
         mixed=None,
         written=written or {},
+        restarts=restarts or _still_holds(ledger, posture),
     )
+
+
+def _still_holds(ledger: Ledger, posture: Posture) -> Restarts | None:
+    """The restarts on record, while proxies are to hold what these were made for."""
+    before = ledger.posture
+    same = (before.trust, before.signer) == (posture.trust, posture.signer)
+    return ledger.restarts if same else None
 
 
 def _still_counts(entry: Held, now: datetime, restarted: datetime | None) -> bool:
@@ -358,6 +403,7 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
         written={
             _text(name): _text(moment) for name, moment in _mapping(fields["written"]).items()
         },
+        restarts=_restarts(fields.get("restarts")),
     )
     _refuse_gaps(ledger)
     return ledger
@@ -481,8 +527,20 @@ def _held(fields: Mapping[str, Any]) -> Held:
     return Held(_posture(fields["posture"]), _pace(fields["pace"]), until)
 
 
+def _restarts(value: object) -> Restarts | None:
+    if value is None:
+        return None
+    fields = _mapping(value)
+    return Restarts(
+        _text(fields["digest"]),
+        _moment(fields["shownAt"]),
+        *(tuple(map(_text, _list(fields[key]))) for key in ("workloads", "laggards")),
+    )
+
+
 def _record(fields: Mapping[str, Any]) -> Record:
     sha256, not_after, root = (fields.get(key) for key in ("sha256", "notAfter", "root"))
+    serial = fields.get("serial")
     return Record(
         CertificateRef(
             _text(fields["name"]),
@@ -490,4 +548,5 @@ def _record(fields: Mapping[str, Any]) -> Record:
             None if not_after is None else _moment(not_after),
         ),
         None if root is None else _text(root),
+        None if serial is None else _text(serial),
     )
