@@ -21,6 +21,8 @@ from lab.mesh.files import write_atomically
 DRIVER = "secrets-store.csi.k8s.io"
 
 _TICK = 0.05
+_GOLDEN = 0.618
+"""Multiples of it, modulo one, spread any number of mounts evenly over an interval."""
 
 
 class MountError(Exception):
@@ -57,11 +59,16 @@ class Driver:
         self._cluster = cluster
         self._poll = poll
         self._mounts: dict[str, Mount] = {}
+        self._mounted = 0
         self._lock = threading.Lock()
 
     def mount(self, pod: str, directory: Path, provider: SecretProviderClass) -> "Mount":
         """Read the objects into `directory` for the first time. Raises MountError."""
-        mount = Mount(self, pod, directory, provider)
+        with self._lock:
+            self._mounted += 1
+            # Pods that start together do not poll together for long on a real cluster either.
+            share = self._mounted * _GOLDEN % 1.0
+        mount = Mount(self, pod, directory, provider, share)
         mount.read()
         with self._lock:
             self._mounts[pod] = mount
@@ -117,19 +124,26 @@ class Mount:
     """One pod's volume, and the thread that keeps it fresh."""
 
     def __init__(
-        self, driver: Driver, pod: str, directory: Path, provider: SecretProviderClass
+        self,
+        driver: Driver,
+        pod: str,
+        directory: Path,
+        provider: SecretProviderClass,
+        share: float,
     ) -> None:
+        """`share`: the first round comes after this part of an interval, the next after whole."""
         self.pod = pod
         self.directory = directory
         self.last: Poll | None = None
         self._driver = driver
         self._provider = provider
+        self._share = share
         self._stopped = threading.Event()
         self._reading = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=f"csi {pod}", daemon=True)
 
     def start(self) -> None:
-        """Start to poll at the driver's interval, counted from now."""
+        """Start to poll at the driver's interval."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -157,11 +171,11 @@ class Mount:
         return self.last
 
     def _run(self) -> None:
-        began = time.monotonic()
+        began, share = time.monotonic(), self._share
         while not self._stopped.wait(_TICK):
             # Asked for each time: the interval may change while the pod runs.
-            if time.monotonic() - began >= self._driver.interval():
-                began = time.monotonic()
+            if time.monotonic() - began >= self._driver.interval() * share:
+                began, share = time.monotonic(), 1.0
                 self.poll()
 
 

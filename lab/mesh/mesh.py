@@ -187,6 +187,11 @@ class Mesh:
                 )
             time.sleep(0.02)
 
+    def let_pass(self, seconds: float) -> None:
+        """Let time go by; raises MeshError when the control plane dies meanwhile."""
+        deadline = time.monotonic() + seconds
+        self.wait_for(lambda: time.monotonic() >= deadline, "time to pass", seconds + 1.0)
+
     def phase(self, name: str) -> AbstractContextManager[Phase]:
         """Count handshakes and failures while the block lasts."""
         return self.traffic.phase(name)
