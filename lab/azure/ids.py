@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from lab.azure.account import SUBSCRIPTION_ID
 from lab.azure.errors import AzureError
 
@@ -59,7 +57,7 @@ def segment(resource_id: str, name: str) -> str:
     Raises AzureError (400, InvalidResourceId) when the id has no such segment.
     """
     parts = resource_id.strip("/").split("/")
-    for label, value in itertools.pairwise(parts):
+    for label, value in zip(parts[::2], parts[1::2], strict=False):
         if label.lower() == name.lower():
             return value
     raise AzureError(400, "InvalidResourceId", f"The id '{resource_id}' has no '{name}' segment.")
