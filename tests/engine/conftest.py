@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import engine, layout
+from tests import material
 from tests.engine import stacks
 from tests.engine.workspace import Run, Workspace
 from tests.material import Authority
@@ -64,6 +65,59 @@ def offline(
     stacks.write_certificates(authorities, stack.directory)
     stack.configure(stacks.offline())
     stacks.set_keys(stack, authorities)
+    return converge(stack)
+
+
+@pytest.fixture(scope="session")
+def istio(tmp_path_factory: pytest.TempPathFactory) -> Converged:
+    """RSA 4096 root and intermediate, made by openssl as Istio's tools/certs makes them.
+
+    The vault is in a resource group of its own and permits `get` and `list`.
+    """
+    stack = Workspace(tmp_path_factory.mktemp("istio") / "stack")
+    material.openssl_bundle(stack.directory)
+    stack.configure(
+        stacks.offline(
+            roots={"a": {"certificate": "root-cert.pem"}},
+            issuers={"a1": {"root": "a", "certificate": "ca-cert.pem", "key": "secret"}},
+            cluster={"rotationPollInterval": "20s"},
+            keyVault={"resourceGroup": "vaults", "secretPermissions": ["get", "list"]},
+        )
+    )
+    stack.set_secret("issuerKeys.a1", (stack.directory / "ca-key.pem").read_text())
+    return converge(stack)
+
+
+@pytest.fixture(scope="session")
+def ecdsa(tmp_path_factory: pytest.TempPathFactory) -> Converged:
+    """An ECDSA P-384 root and a P-256 intermediate of openssl; the vault decides by roles."""
+    stack = Workspace(tmp_path_factory.mktemp("ecdsa") / "stack")
+    material.openssl_root(stack.directory, new_key=material.P384)
+    material.openssl_intermediate(stack.directory, new_key=material.P256)
+    stack.configure(
+        stacks.offline(
+            roots={"a": {"certificate": "root-cert.pem"}},
+            issuers={"a1": {"root": "a", "certificate": "ca-cert.pem", "key": "secret"}},
+            keyVault={"accessModel": "rbac"},
+        )
+    )
+    stack.set_secret("issuerKeys.a1", (stack.directory / "ca-key.pem").read_text())
+    return converge(stack)
+
+
+@pytest.fixture(scope="session")
+def external(
+    authorities: dict[str, Authority], tmp_path_factory: pytest.TempPathFactory
+) -> Converged:
+    """An issuer whose private key somebody else writes to the vault."""
+    stack = Workspace(tmp_path_factory.mktemp("external") / "stack")
+    stacks.write_certificates(authorities, stack.directory)
+    stack.configure(
+        stacks.offline(
+            roots={"a": {"certificate": "a.pem"}},
+            issuers={"a1": {"root": "a", "certificate": "a1.pem", "key": "external"}},
+        )
+    )
     return converge(stack)
 
 
