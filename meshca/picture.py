@@ -27,9 +27,10 @@ def chain_of_trust(
         signs = issuer == shown.signer.identity
         node, role = _node("issuer", name(issuer)), "signs" if signs else "in the chain only"
         lines.append(f'  {_node("root", name(roots[issuer]))} --> {node}["issuer {name(issuer)}"]')
-        lines.append(f'  {node} {"==>" if signs else "-.-"}|{role}| leaf(["workload leaves"])')
+        lines.append(f"  {node} {'==>' if signs else '-.-'}|{role}| leaf")
         if signs:
             lines.append(f"  class {node} signer")
+    lines.append('  leaf(["new workload leaves"])')
     lines.append("  classDef signer stroke-width:3px")
     lines.append("  classDef absent stroke-dasharray:4")
     return "\n".join(lines)
