@@ -10,14 +10,14 @@ from typing import Final
 
 from lightkube.resources.core_v1 import Pod
 
-from lab.mesh import files
+from lab.mesh import istiod_log
 from lab.mesh.mesh import NAMESPACE, Mesh
 from lab.mesh.traffic import Phase
 from tests.mesh import authorities
 from tests.mesh.authorities import Authority, Texts
 from tests.mesh.local_cloud import WRITE_ORDER, LocalCloud
 
-LEAF_TTL: Final = 8.0
+LEAF_TTL: Final = 6.0
 POLL: Final = 1.0
 SLACK: Final = 1.0
 """istiod's own delay (0.1 s), a request under way, a loaded machine."""
@@ -54,17 +54,39 @@ class Stage:
         )
 
     def move(
-        self, name: str, texts: Texts, order: Iterable[str] = WRITE_ORDER, *, hold: float
+        self,
+        name: str,
+        texts: Texts,
+        order: Iterable[str] = WRITE_ORDER,
+        *,
+        hold: float,
+        handshakes: int = 0,
     ) -> Phase:
-        """Write a bundle and keep traffic running for `hold` seconds from the first write."""
+        """Write a bundle, then keep traffic running for `hold` seconds and `handshakes` requests.
+
+        Seconds count from the last write, as the guard's windows do.
+        """
         with self.mesh.phase(name) as counted:
             self.cloud.write(texts, order)
             self.mesh.let_pass(hold)
+            self.mesh.wait_for(lambda: counted.handshakes >= handshakes, f"{handshakes} handshakes")
         return counted
 
-    def mounted(self) -> list[dict[str, str]]:
-        """Return what each istiod has mounted: secret name -> text."""
-        return [
-            {name.removesuffix(".pem"): text for name, text in files.read(each.directory).items()}
-            for each in self.mesh.driver.mounts
-        ]
+    def write_and_poll(self, texts: Texts, names: Iterable[str]) -> None:
+        """Write some of the four secrets, then let every istiod's volume be read."""
+        self.cloud.write(texts, names)
+        self.mesh.poll()
+
+    def refusals(self) -> int:
+        """Return how often a running istiod has refused what it read."""
+        return sum(len(istiod_log.refusals(each.log)) for each in self.mesh.istiods)
+
+    def wait_for_refusal(self, *, beyond: int) -> None:
+        """Wait until istiods have refused more often than that."""
+        self.mesh.wait_for(lambda: self.refusals() > beyond, "istiod to refuse a torn set")
+
+    def wait_for_signer(self, signer: Authority) -> None:
+        """Wait until every istiod signs with this issuer."""
+        self.mesh.wait_for(
+            lambda: set(self.mesh.signers()) == {signer.serial}, "the new signer on every istiod"
+        )
