@@ -28,6 +28,12 @@ async def main() -> pulumi.Inputs:
         peers = await stack.peer_ledgers(wanted.peers)
         admitted = plan(wanted, files, ledger=ledger, peers=peers, now=clock())
         state = mesh.decide(wanted, ledger)
+        restarting = None
+        if wanted.workloads and admitted is not None and state is mesh.Mesh.ENABLED:
+            # Imported only here: nobody else's preview pays for pulumi-kubernetes.
+            from components import workloads
+
+            restarting = await workloads.prepare(wanted, admitted, ledger)
 
     stack.announce(admitted, ledger, state)
     groups = {
@@ -65,6 +71,19 @@ async def main() -> pulumi.Inputs:
         return outputs
     attempt = AttemptRecord("rotation-attempt", admitted, ledger)
     secrets = BundleSecrets("secrets", wanted, admitted, authority, vault, attempt, ledger)
+    made = None
+    if restarting is not None:
+        made = workloads.Restarts(
+            "restarts",
+            wanted,
+            restarting,
+            admitted,
+            ledger,
+            bundle=secrets,
+            attempt=attempt,
+            access=access,
+            cluster=cluster,
+        ).made
     ledger_after = rotation(
         ledger,
         mesh=state,
@@ -73,6 +92,7 @@ async def main() -> pulumi.Inputs:
         attempt=attempt,
         access=access,
         cluster=cluster,
+        restarts=made,
     )
     return {**outputs, "rotation": ledger_after}
 

@@ -11,7 +11,7 @@ from components.cluster import Cluster
 from components.refusing import refusing
 from components.vault import BundleSecrets, Vault
 from meshca.ledger import Access as Granted
-from meshca.ledger import Ledger
+from meshca.ledger import Ledger, Restarts
 from meshca.mesh import Mesh
 
 
@@ -29,6 +29,7 @@ def rotation(
     attempt: AttemptRecord,
     access: Access,
     cluster: Cluster,
+    restarts: pulumi.Input[Restarts | None] = None,
 ) -> pulumi.Output[dict[str, Any] | None]:
     """The ledger after this `up`, tied to the secrets, the access and the cluster it tells of.
 
@@ -39,7 +40,7 @@ def rotation(
 
     @refusing()
     def written(known: list[Any]) -> dict[str, Any] | None:
-        issued, described, tags, recorded, vault_id, principal, _ = known
+        issued, described, tags, recorded, vault_id, principal, _, made = known
         after = issued.ledger(
             ledger,
             written=tags,
@@ -48,6 +49,7 @@ def rotation(
             access=Granted(vault_id, principal) if principal else None,
             mesh=mesh is Mesh.ENABLED,
             now=clock(),
+            restarts=made,
         )
         return after.as_json() if after else None
 
@@ -59,6 +61,7 @@ def rotation(
         vault.id,
         access.principal,
         cluster.id,
+        restarts,
     ).apply(written)
 
     async def left_out() -> bool:

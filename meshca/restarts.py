@@ -11,10 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography.x509.oid import NameOID
+
 from meshca.ledger import Attempt, Ledger, Restarts, pending_attempt
 from meshca.plan import Plan
 from meshca.refusals import iso
-from meshca.rotation import Posture
+from meshca.rotation import Identity, Posture
 from meshca.settings import Settings, WorkloadKind
 
 ANNOTATION = "aks-istio-ca/restarted-for"
@@ -61,6 +63,33 @@ def outstanding(
     if (pending := pending_attempt(ledger, recorded)) is not None:
         others.append(pending.posture)
     return any(digest(other) != digest(plan.posture) for other in others)
+
+
+def told_apart(settings: Settings, plan: Plan) -> bool:
+    """Whether istiod's log can show that the plan's signer signs.
+
+    The log names signers by subject only, so no other issuer in the chain may have the signer's.
+    """
+    signer = plan.posture.signer.identity
+    others = [identity for identity in plan.posture.chain if identity != signer]
+    return all(
+        _subject(settings, plan, other) != _subject(settings, plan, signer) for other in others
+    )
+
+
+def _subject(settings: Settings, plan: Plan, identity: Identity) -> frozenset[tuple[str, str]]:
+    member = plan.members[identity]
+    if member.certificate is not None:
+        subject = member.certificate.subject
+        return frozenset((part.oid.dotted_string, str(part.value)) for part in subject)
+    issuer = settings.issuers[member.name]
+    common_name = issuer.common_name or member.name
+    return frozenset(
+        {
+            (NameOID.COMMON_NAME.dotted_string, common_name),
+            (NameOID.ORGANIZATION_NAME.dotted_string, issuer.organization),
+        }
+    )
 
 
 def made_for(plan: Plan, ledger: Ledger | None) -> Restarts | None:
