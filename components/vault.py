@@ -142,6 +142,9 @@ def _secret(
             # The vault takes its secrets along; without it the data plane would be asked, where
             # the deploying identity has no right to delete.
             deleted_with=vault.vault,
+            # `pulumi destroy --skip-preview` deletes whatever is not protected, dependents first:
+            # the last secret in the row keeps the others, and what they are made of.
+            protect=name != bundle.CA_KEY,
             # An issuer whose key becomes external leaves ca-key to someone else, in place: a mesh
             # that misses one of its secrets cannot start.
             retain_on_delete=name == bundle.CA_KEY,
