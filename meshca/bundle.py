@@ -132,7 +132,7 @@ def refusals(
     together, and at last, when nothing is wrong so far, leaves that are signed and verified.
     """
     texts = {name: text for name, text in bundle.texts().items() if name not in unread}
-    found = [*_text_refusals(texts)]
+    found = [*_too_large(texts)]
     roots = _certificates(texts, ROOT_CERT, found)
     signers = _certificates(texts, CA_CERT, found)
     chain = _certificates(texts, CERT_CHAIN, found)
@@ -167,8 +167,8 @@ def refusals(
 # The text of the files
 
 
-def _text_refusals(texts: Mapping[str, str]) -> Iterator[Refusal]:
-    """What Key Vault or Go's PEM reader would not take, whatever the blocks hold."""
+def _too_large(texts: Mapping[str, str]) -> Iterator[Refusal]:
+    """What does not fit into a Key Vault secret."""
     for name, text in texts.items():
         size = len(text.encode())
         if size > MAX_SECRET_BYTES:
@@ -177,16 +177,33 @@ def _text_refusals(texts: Mapping[str, str]) -> Iterator[Refusal]:
                 reason=f"{name} has {size} bytes; a Key Vault secret holds {MAX_SECRET_BYTES}",
                 mitigation="Leave out what does not belong there: text, old roots, whole bundles.",
             )
-        oddity = pem.oddity(text)
-        if oddity:
-            yield Refusal(
-                id="malformed-pem",
-                reason=f"istiod cannot read all of {name}: {oddity}",
-                mitigation=(
-                    "Save it as plain text without a byte order mark, each BEGIN and END line"
-                    " alone and from the first column on."
-                ),
-            )
+
+
+def _malformed(name: str, text: str) -> list[Refusal]:
+    """What Go's PEM reader would not find, whatever the blocks hold."""
+    oddity = pem.oddity(text)
+    if oddity is None:
+        return []
+    return [
+        Refusal(
+            id="malformed-pem",
+            reason=f"istiod cannot read all of {name}: {oddity}",
+            mitigation=(
+                "Save it as plain text without a byte order mark, each BEGIN and END line alone"
+                " and from the first column on."
+            ),
+        )
+    ]
+
+
+_EXPLAINED_BY_FORM = frozenset(
+    {"malformed-pem", "no-certificate", "not-a-certificate", "not-one-key", "not-a-key"}
+)
+"""What a reader says of a text that is malformed, because it is."""
+
+
+def _unexplained(read: Sequence[Refusal], malformed: Sequence[Refusal]) -> list[Refusal]:
+    return [one for one in read if not (malformed and one.id in _EXPLAINED_BY_FORM)]
 
 
 def _certificates(
@@ -195,8 +212,9 @@ def _certificates(
     """The certificates of a file, or None, with the reason in `found`, when some are in doubt."""
     if name not in texts:
         return None
+    malformed = _malformed(name, texts[name])
     read = examine_certificates(texts[name], where=name)
-    found.extend(read.refusals)
+    found += [*malformed, *_unexplained(read.refusals, malformed)]
     return None if read.refusals else read.certificates
 
 
@@ -204,10 +222,12 @@ def _key(texts: Mapping[str, str], found: list[Refusal]) -> Key | None:
     """V2: one key and nothing else; istiod takes the first block of ca-key, whatever it is."""
     if CA_KEY not in texts:
         return None
+    malformed = _malformed(CA_KEY, texts[CA_KEY])
+    found += malformed
     try:
         key = parse_key(texts[CA_KEY], where=CA_KEY)
     except Refused as refused:
-        found.extend(refused.refusals)
+        found += _unexplained(refused.refusals, malformed)
         return None
     if len(pem.blocks(texts[CA_KEY])) > 1:
         found.append(

@@ -21,6 +21,7 @@ from meshca.refusals import Refusal, iso
 from meshca.x509_facts import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
+    extension,
     has_plain_key_type,
     is_self_issued,
     is_signed_by,
@@ -120,6 +121,7 @@ def ca_refusals(name: str, certificate: x509.Certificate, *, now: datetime) -> l
         *_has_a_subject(name, certificate),
         *_has_a_serial_number(name, certificate),
         *_is_understood(name, certificate),
+        *_asks_for_no_policy(name, certificate),
         *_is_in_force(name, certificate, now),
     ]
 
@@ -238,6 +240,21 @@ def _is_understood(name: str, certificate: x509.Certificate) -> Iterator[Refusal
             id="critical-extension",
             reason=f"{name} has critical extensions that verifiers refuse: {', '.join(unknown)}",
             mitigation=f"Issue {name} again without them, or with them not critical.",
+            certificates=(reference(name, certificate),),
+        )
+
+
+def _asks_for_no_policy(name: str, certificate: x509.Certificate) -> Iterator[Refusal]:
+    """istiod's leaves carry no certificate policy, so none may be required (RFC 5280 4.2.1.11).
+
+    Go applies it even where it is not critical; where it is, `_is_understood` refuses it.
+    """
+    found = extension(certificate, x509.PolicyConstraints)
+    if found and not found.critical and found.value.require_explicit_policy is not None:
+        yield Refusal(
+            id="policy-required",
+            reason=f"{name} requires a certificate policy, and the leaves of a mesh have none",
+            mitigation=f"Issue {name} again without policyConstraints.",
             certificates=(reference(name, certificate),),
         )
 

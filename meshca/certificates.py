@@ -157,6 +157,13 @@ def load_key(text: str, *, where: str, passphrase: Callable[[], bytes] | None) -
             f"{where} holds a {block.shown_label} block, not a private key",
             "Put the private key there: PKCS#8 (BEGIN PRIVATE KEY), PKCS#1 or SEC1.",
         )
+    if block.der is None and not block.headers:
+        # OpenSSL would skip what is no base64; Go does not.
+        raise _refused(
+            "not-a-key",
+            f"{where} is not a private key: its base64 is damaged",
+            "Copy it again from where it was made.",
+        )
     secret = passphrase() if encrypted and passphrase else None
     return _loaded(block, where, secret)
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 
 from cryptography import x509
 
+from meshca.name_constraints import constrains_uris, objection
 from meshca.refusals import Refusal
-from meshca.x509_facts import is_signed_by, points_to, reference, shown, value
+from meshca.x509_facts import is_signed_by, points_to, reference, same_name, shown, value
 
 Path = tuple[x509.Certificate, ...]
 """A signer first, then each one's issuer, a root last; of length one when the root signs."""
@@ -58,8 +59,19 @@ def _extended(
     if len(path) == MAX_DEPTH:
         return
     for above in (*roots, *issuers):
-        if above not in path and is_signed_by(last, above) and points_to(last, above):
+        if not _stands_in(above, path) and is_signed_by(last, above) and points_to(last, above):
             yield from _extended((*path, above), issuers, roots)
+
+
+def _stands_in(certificate: x509.Certificate, path: Path) -> bool:
+    """Whether the path has that CA already, be it by another certificate (RFC 4158 section 2.4.2).
+
+    Without it, a few renewals of one CA would make thousands of paths that lead nowhere.
+    """
+    return any(
+        same_name(one.subject, certificate.subject) and one.public_key() == certificate.public_key()
+        for one in path
+    )
 
 
 def path_refusals(
@@ -105,64 +117,21 @@ def _excluded_names(
     istiod does not check them for what it signs: a URI constraint for another trust domain breaks
     every workload, a DNS constraint that leaves out istiod breaks istiod's own port.
     """
-    below: list[x509.GeneralName] = leaf_names(trust_domain)
+    names: list[x509.GeneralName] = leaf_names(trust_domain)
     for name, certificate in named:
-        constraints = value(certificate, x509.NameConstraints)
-        if constraints is not None:
-            for problem in _objections(constraints, below):
-                yield Refusal(
-                    id="name-constraints",
-                    reason=f"{name} ({shown(certificate.subject)}) {problem}",
-                    mitigation=(
-                        f"Issue {name} again with name constraints that permit the URI host"
-                        f" {trust_domain} and the DNS names {' and '.join(ISTIOD_NAMES)}."
-                    ),
-                    certificates=(reference(name, certificate),),
-                )
-                break
-        below.extend(value(certificate, x509.SubjectAlternativeName) or ())
-
-
-def _objections(
-    constraints: x509.NameConstraints, names: Sequence[x509.GeneralName]
-) -> Iterator[str]:
-    permitted = constraints.permitted_subtrees or ()
-    excluded = constraints.excluded_subtrees or ()
-    for tree in _subtrees(constraints):
-        if not isinstance(tree, _UNDERSTOOD):
-            kind = type(tree).__name__
-            yield f"constrains names of the kind {kind}, which not every verifier understands"
-            return
-    for name in names:
-        if not isinstance(name, x509.DNSName | x509.UniformResourceIdentifier):
-            continue
-        same_kind = [tree for tree in permitted if type(tree) is type(name)]
-        if same_kind and not any(_within(name, tree) for tree in same_kind):
-            yield f"does not permit the name {name.value}"
-        elif any(_within(name, tree) for tree in excluded if type(tree) is type(name)):
-            yield f"excludes the name {name.value}"
-
-
-_UNDERSTOOD = (x509.DNSName, x509.UniformResourceIdentifier, x509.IPAddress, x509.RFC822Name)
-"""What Go's crypto/x509 understands: with any other kind it refuses a critical extension."""
-
-
-def _within(name: x509.DNSName | x509.UniformResourceIdentifier, tree: x509.GeneralName) -> bool:
-    """Whether the subtree holds the name; where verifiers differ, only what all of them take.
-
-    A leading dot means "at least one label more". Without one a DNS constraint holds its domain
-    and everything below, a URI constraint only that one host (Go would take what is below, too).
-    """
-    domain = str(tree.value).lower()
-    if isinstance(name, x509.DNSName):
-        host = name.value.lower()
-        return (
-            host.endswith(domain)
-            if domain[:1] in ("", ".")
-            else (host == domain or host.endswith("." + domain))
-        )
-    host = name.value.partition("//")[2].partition("/")[0].lower()
-    return host.endswith(domain) if domain.startswith(".") else host == domain
+        # Its own names as well: cryptography, for one, applies the constraints to them.
+        names.extend(value(certificate, x509.SubjectAlternativeName) or ())
+        problem = objection(certificate, names)
+        if problem:
+            yield Refusal(
+                id="name-constraints",
+                reason=f"{name} ({shown(certificate.subject)}) {problem}",
+                mitigation=(
+                    f"Issue {name} again with name constraints that permit the URI host"
+                    f" {trust_domain} and the DNS names {' and '.join(ISTIOD_NAMES)}."
+                ),
+                certificates=(reference(name, certificate),),
+            )
 
 
 def _unknown_to_ztunnel(named: Sequence[tuple[str, x509.Certificate]]) -> Iterator[Refusal]:
@@ -178,15 +147,3 @@ def _unknown_to_ztunnel(named: Sequence[tuple[str, x509.Certificate]]) -> Iterat
                 mitigation=f"Issue {name} again without URI name constraints.",
                 certificates=(reference(name, certificate),),
             )
-
-
-def constrains_uris(certificate: x509.Certificate) -> bool:
-    """Whether the certificate permits or excludes URIs for what is below it."""
-    constraints = value(certificate, x509.NameConstraints)
-    return constraints is not None and any(
-        isinstance(tree, x509.UniformResourceIdentifier) for tree in _subtrees(constraints)
-    )
-
-
-def _subtrees(constraints: x509.NameConstraints) -> list[x509.GeneralName]:
-    return [*(constraints.permitted_subtrees or ()), *(constraints.excluded_subtrees or ())]

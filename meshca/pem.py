@@ -8,14 +8,14 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 BYTE_ORDER_MARK = "\ufeff"
 
-_MARKER = re.compile(r"-----(?:BEGIN|END) ")
-_WHOLE_MARKER_LINE = re.compile(r"-----(?:BEGIN|END) [^-\n]+-----[ \t\r]*")
-_BLOCK = re.compile(
-    r"-----BEGIN (?P<label>[^-\n]+)-----(?P<body>.*?)-----END (?P=label)-----", re.DOTALL
-)
+_MARKER = re.compile(r"-----(BEGIN|END) ([^-\n]+)-----")
+_ANY_MARKER = re.compile(r"-----(?:BEGIN|END) ")
+_WHOLE_MARKER_LINE = re.compile(r"-----(?:BEGIN|END) [^-\n]+-----[ \t]*")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _PRINTABLE_LABEL = re.compile(r"[A-Z0-9 #.]{1,40}")
 _LINE_BREAKS_AND_BLANKS = str.maketrans("", "", " \t\r\n")
 
@@ -55,12 +55,22 @@ def blocks(text: str) -> list[Block]:
     and a byte order mark change nothing.
     """
     text = text.replace("\r\n", "\n")
-    return [_block(match["label"], match["body"]) for match in _BLOCK.finditer(text)]
+    return [
+        _block(begin[2], text[begin.end() : end.start()])
+        for begin, end in pairwise(_MARKER.finditer(text))
+        if _is_pair(begin, end)
+    ]
 
 
 def has_stray_marker(text: str) -> bool:
-    """Whether a BEGIN or END line is left once all whole blocks are taken out."""
-    return _MARKER.search(_BLOCK.sub("", text)) is not None
+    """Whether there is a BEGIN or END, or the start of one, that no block accounts for."""
+    return len(_ANY_MARKER.findall(text)) != 2 * sum(
+        _is_pair(begin, end) for begin, end in pairwise(_MARKER.finditer(text))
+    )
+
+
+def _is_pair(begin: re.Match[str], end: re.Match[str]) -> bool:
+    return (begin[1], end[1]) == ("BEGIN", "END") and begin[2] == end[2]
 
 
 def oddity(text: str) -> str | None:
@@ -72,16 +82,18 @@ def oddity(text: str) -> str | None:
     """
     if text.startswith(BYTE_ORDER_MARK):
         return "it starts with a byte order mark"
-    for number, line in enumerate(text.split("\n"), start=1):
-        if _MARKER.search(line) and not _WHOLE_MARKER_LINE.fullmatch(line):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        if _ANY_MARKER.search(line) and not _WHOLE_MARKER_LINE.fullmatch(line):
             return f"the BEGIN or END marker in line {number} does not have that line to itself"
+    if has_stray_marker(text):
+        return "it has a BEGIN or END line without its counterpart"
     return None
 
 
 def _block(label: str, body: str) -> Block:
     headers, _, rest = body.rpartition("\n\n") if ":" in body else ("", "", body)
-    try:
-        der = base64.b64decode(rest.translate(_LINE_BREAKS_AND_BLANKS), validate=True)
-    except (binascii.Error, ValueError):
-        der = None
+    digits = rest.translate(_LINE_BREAKS_AND_BLANKS)
+    # Python would let surplus padding pass, and Go does not.
+    whole = len(digits) % 4 == 0 and _BASE64.fullmatch(digits)
+    der = binascii.a2b_base64(digits) if whole else None
     return Block(label=label, der=der, headers=headers.strip(), body=body)

@@ -23,7 +23,8 @@ from cryptography.x509.verification import (
 )
 
 from meshca.ca_rules import Key
-from meshca.paths import ISTIOD_NAMES, constrains_uris, spiffe_id
+from meshca.name_constraints import constrains_uris
+from meshca.paths import ISTIOD_NAMES, spiffe_id
 from meshca.refusals import Refusal
 from meshca.x509_facts import is_signed_by, reference, value
 

@@ -82,6 +82,9 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
         if isinstance(key, rsa.RSAPublicKey):
             if digest is None or not isinstance(scheme, padding.PKCS1v15 | padding.PSS):
                 return False
+            if isinstance(scheme, padding.PSS):
+                # The one form of PSS that Go has (crypto/x509, getSignatureAlgorithmFromAI).
+                scheme = padding.PSS(padding.MGF1(digest), digest.digest_size)
             key.verify(certificate.signature, signed, scheme, digest)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             if not isinstance(scheme, ec.ECDSA):

@@ -94,6 +94,11 @@ def _one_line(pem: str) -> str:
     return f"{first}\n{''.join(body)}\n{last}\n"
 
 
+def _with_last_line(ending: str, pem: str) -> str:
+    *lines, last = pem.splitlines()
+    return "\n".join([*lines[:-1], lines[-1].rstrip("=") + ending, last, ""])
+
+
 def _uri(text: str) -> x509.UniformResourceIdentifier:
     return x509.UniformResourceIdentifier(text)
 
@@ -463,6 +468,24 @@ def below_the_trust_domain() -> Bundle:
     return texts([ROOT_A], _issuer_with(_permitted(_uri(".cluster.local"))))
 
 
+@unsound("name-constraints")
+def trust_domain_excluded_by_go() -> Bundle:
+    """The host `local` is excluded: Go takes cluster.local for a part of it, RFC 5280 does not."""
+    return texts([ROOT_A], _issuer_with((x509.NameConstraints(None, [_uri("local")]), True)))
+
+
+@unsound("name-constraints")
+def disputed_dns_constraint() -> Bundle:
+    """Name constraints permit the DNS name `.svc`, which not every verifier parses."""
+    return texts([ROOT_A], _issuer_with(_permitted(x509.DNSName(".svc"))))
+
+
+@unsound("name-constraints")
+def directory_constraint() -> Bundle:
+    """A critical constraint of directory names: Go does not know the kind and refuses."""
+    return texts([ROOT_A], _issuer_with(_permitted(x509.DirectoryName(A1.certificate.subject))))
+
+
 @unsound("name-constraints", peers_fail=True)
 def istiod_left_out() -> Bundle:
     """Name constraints permit DNS names of example.org: istiod's own port fails."""
@@ -552,6 +575,12 @@ def nameless_issuer() -> Bundle:
 
 
 # Refused by istiod at start-up
+
+
+@unsound("policy-required")
+def policy_required() -> Bundle:
+    """policyConstraints with requireExplicitPolicy: Go finds no valid policy."""
+    return texts([ROOT_A], _issuer_with((x509.PolicyConstraints(0, None), False)))
 
 
 @unsound("no-path", peers_fail=True)
@@ -694,6 +723,32 @@ def certificate_for_a_key() -> Bundle:
 def ed25519_key() -> Bundle:
     """An Ed25519 key beside an ECDSA certificate."""
     return replace(steady(), ca_key=key_text(key("Ed25519")))
+
+
+@unsound("not-a-key")
+def damaged_base64_in_the_key() -> Bundle:
+    """A letter that is not base64: OpenSSL skips it, Go does not."""
+    return replace(steady(), ca_key=_with_last_line("?", key_text(A1.key)))
+
+
+@unsound("not-a-key")
+def surplus_padding_in_the_key() -> Bundle:
+    """An equals sign too many: Python skips it, Go does not."""
+    return replace(steady(), ca_key=_with_last_line("====", key_text(A1.key)))
+
+
+@unsound("malformed-pem")
+def half_a_line_break_at_the_end() -> Bundle:
+    """CRLF cut off after the CR: Go finds no END line."""
+    return replace(steady(), ca_cert=A1.pem.replace("\n", "\r\n").removesuffix("\n"))
+
+
+@unsound("malformed-pem")
+def marker_within_a_block() -> Bundle:
+    """A BEGIN line in the middle of a certificate: one mistake, not three."""
+    middle = len(ROOT_B.pem) // 2
+    torn = f"{ROOT_B.pem[:middle]}-----BEGIN CERTIFICATE-----\n{ROOT_B.pem[middle:]}"
+    return replace(steady(), root_cert=ROOT_A.pem + torn)
 
 
 @unsound("malformed-pem")
