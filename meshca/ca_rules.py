@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from meshca import durations
 from meshca.paths import path_refusals
-from meshca.refusals import Refusal, iso
+from meshca.refusals import CertificateRef, Refusal, iso
 from meshca.x509_facts import (
     MAX_RSA_BITS,
     MIN_RSA_BITS,
@@ -146,7 +146,7 @@ def signer_refusals(
         Refusal(
             id="ends-too-soon",
             reason=(
-                f"{name} ends at {iso(certificate.not_valid_after_utc)}, before a leaf of"
+                f"{name} ends at {iso(certificate.not_valid_after_utc)}, no later than a leaf of"
                 f" {durations.spell(leaf_ttl)} signed now would"
             ),
             mitigation="Sign with an issuer that lives longer than the leaves.",
@@ -192,17 +192,17 @@ def _has_a_usable_key(name: str, certificate: x509.Certificate) -> Iterator[Refu
         kind = key_kind(certificate.public_key())
     else:
         return
-    yield _unusable_key(name, kind, certificate)
+    yield _unusable_key(f"the key of {name}", kind, (reference(name, certificate),))
 
 
-def _unusable_key(what: str, kind: str, certificate: x509.Certificate | None = None) -> Refusal:
+def _unusable_key(what: str, kind: str, certificates: tuple[CertificateRef, ...] = ()) -> Refusal:
     return Refusal(
         id="key-not-allowed",
         reason=f"{what} is of a kind that not every peer can use: {kind}",
         mitigation=(
             f"Use RSA with {MIN_RSA_BITS} to {MAX_RSA_BITS} bits, ECDSA P-256 or ECDSA P-384."
         ),
-        certificates=(reference(what, certificate),) if certificate else (),
+        certificates=certificates,
     )
 
 

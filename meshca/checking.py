@@ -9,8 +9,9 @@ from typing import Any
 from cryptography import x509
 
 from meshca import durations
-from meshca.bundle import CA_CERT, CA_KEY, CERT_CHAIN, ROOT_CERT, Bundle, Contents, refusals
+from meshca.bundle import Bundle, refusals
 from meshca.certificates import parse_certificate, parse_certificates, read_text
+from meshca.hierarchy import CA_CERT, CA_KEY, CERT_CHAIN, ROOT_CERT, Contents
 from meshca.refusals import Refusal, Refused, iso
 from meshca.x509_facts import fingerprint, is_signed_by, key_kind, shown
 

@@ -98,11 +98,12 @@ def _too_short(named: Sequence[tuple[str, x509.Certificate]]) -> Iterator[Refusa
         constraints = value(certificate, x509.BasicConstraints)
         allowed = constraints.path_length if constraints else None
         if allowed is not None and below > allowed:
+            lower = ", ".join(name for name, _ in named[:below])
             yield Refusal(
                 id="path-too-long",
                 reason=(
-                    f"{name} allows {allowed} CA certificates below it (pathlen:{allowed}), and"
-                    f" {below} are: {', '.join(lower for lower, _ in named[:below])}"
+                    f"{name} allows no more than {allowed} CA certificates below it"
+                    f" (pathlen:{allowed}), but has {lower}"
                 ),
                 mitigation=(f"Issue {name} again with pathlen {below} or more, or none between."),
                 certificates=(reference(name, certificate),),

@@ -453,7 +453,7 @@ def test_a_root_without_room_cannot_sign(
     (tmp_path / "root-cert.pem").write_text(tight.pem)
     (tmp_path / "root-key.pem").write_text(material.key_text(tight.key))
     said = refusal_of(capsys, signing(tmp_path, csr, tmp_path / "a1.pem"), tmp_path / "a1.pem")
-    assert said.startswith("path-too-long: root allows 0 CA certificates below it")
+    assert said.startswith("path-too-long: root allows no more than 0 CA certificates below it")
 
 
 def test_other_kinds_of_names_are_refused(
