@@ -230,8 +230,7 @@ def _addon(
         return {"enabled": False, **({"config": config} if config else {})}
     if name == ADDON:
         config = {"enableSecretRotation": "false", "rotationPollInterval": "2m", **config}
-    live = before if before and before["enabled"] else {}
-    identity = live.get("identity") or _identity(group, f"{prefix}-{cluster}")
+    identity = (before or {}).get("identity") or _identity(group, f"{prefix}-{cluster}")
     return {"enabled": True, **({"config": config} if config else {}), "identity": identity}
 
 

@@ -198,7 +198,7 @@ def _cluster(stored: Stored) -> MeshCluster:
         poll_seconds=seconds(config["rotationPollInterval"])
         if "rotationPollInterval" in config
         else DEFAULT_POLL_SECONDS,
-        identity=(profile.get("identity") or {}).get("objectId") if addon else None,
+        identity=(profile.get("identity") or {}).get("objectId"),
         mesh=mesh_profile.get("mode") == "Istio",
         revisions=tuple(istio.get("revisions") or ()),
         plugin=None

@@ -161,6 +161,13 @@ def test_the_location_defaults_to_the_groups(azure: Driver) -> None:
     assert azure.check(inputs.VAULT, news)["location"] is UNKNOWN
 
 
+def test_a_location_by_default_stays(azure: Driver) -> None:
+    """What was the default when a resource was made is not changed by another default later."""
+    azure.configure(location="northeurope")
+    olds = {**inputs.vault(), "location": "westeurope"}
+    assert azure.check(inputs.VAULT, inputs.vault(), olds)["location"] == "westeurope"
+
+
 def test_the_api_version_is_added(azure: Driver) -> None:
     """azureApiVersion is the default that the SDK documents."""
     assert azure.check(inputs.SECRET, inputs.secret())["azureApiVersion"] == "2024-11-01"

@@ -136,7 +136,7 @@ def test_an_incomplete_plug_in_is_accepted(azure: Driver, state: Path) -> None:
 
 def test_a_mesh_left_out_stays(azure: Driver) -> None:
     """serviceMeshProfile has partial semantics, revisions and CA included."""
-    mesh = inputs.mesh(plugin=PLUG_IN)
+    mesh = inputs.mesh("asm-1-28", plugin=PLUG_IN)
     cluster = _create(azure, serviceMeshProfile=mesh)
     assert azure.update(cluster, inputs.cluster()).outputs["serviceMeshProfile"] == mesh
     bare = inputs.cluster(serviceMeshProfile={"mode": "Istio"})

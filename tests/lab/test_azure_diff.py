@@ -63,6 +63,7 @@ def test_mesh_and_addon_are_changed_in_place(change: dict[str, Any], vault: Driv
     state = vault.create(inputs.CLUSTER, inputs.cluster())
     answer = vault.diff(state, inputs.cluster(**change))
     assert (answer.changes, list(answer.replaces)) == (SOME, [])
+    assert not answer.deleteBeforeReplace
 
 
 def test_a_new_secret_value_is_changed_in_place(vault: Driver) -> None:

@@ -47,16 +47,16 @@ def test_a_launched_plugin_prints_its_port_answers_and_ends_on_sigint(
 
 def test_a_plugin_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
     """When the engine is killed, its plug-ins do not stay behind."""
-    child = f"{sys.executable!r}, '-m', 'lab.azure', 'x'"
     code = (
-        "import subprocess, sys; p = subprocess.Popen([" + child + "], stdout=subprocess.PIPE);"
-        " p.stdout.readline(); print(p.pid)"
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'lab.azure', 'x'],"
+        " stdout=subprocess.PIPE, stderr=subprocess.DEVNULL); p.stdout.readline(); print(p.pid)"
     )
     engine = subprocess.run(
         [sys.executable, "-c", code],
-        capture_output=True,
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
+        timeout=30,
         env={**os.environ, "LAB_STATE": str(tmp_path)},
     )
     plugin = int(engine.stdout)

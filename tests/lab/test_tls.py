@@ -39,13 +39,15 @@ def _root(tls: Driver, key: State | None = None, **others: Any) -> tuple[State, 
     return key, tls.create(ROOT, news)
 
 
-def _issued(tls: Driver, root_options: dict[str, Any], **others: Any) -> State:
+def _issued(
+    tls: Driver, root_options: dict[str, Any], name: str = "Issuer a1", **others: Any
+) -> State:
     root_key, root = _root(tls, **root_options)
     request = tls.create(
         REQUEST,
         {
             "privateKeyPem": _key(tls).outputs["privateKeyPem"],
-            "subject": {"organization": "Istio", "commonName": "Issuer a1"},
+            "subject": {"organization": "Istio", "commonName": name},
             "dnsNames": ["istiod.istio-system.svc"],
             "uris": ["spiffe://cluster.local/ns/x/sa/y"],
         },
@@ -169,6 +171,12 @@ def test_an_issued_certificate_names_its_issuers_key(identified: bool, tls: Driv
     """The authority key identifier is the issuer's subject key identifier, if that has one."""
     issued = _issued(tls, {"setSubjectKeyId": identified})
     assert _has(issued, x509.AuthorityKeyIdentifier) is identified
+
+
+def test_an_issuers_namesake_does_not_name_its_issuers_key(tls: Driver) -> None:
+    """Go takes a certificate whose subject is its issuer's for self-signed."""
+    issued = _issued(tls, {"setSubjectKeyId": True}, name="Root A")
+    assert not _has(issued, x509.AuthorityKeyIdentifier)
 
 
 def test_an_issued_certificate_verifies_and_keeps_the_requests_names(tls: Driver) -> None:
