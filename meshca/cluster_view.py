@@ -357,11 +357,7 @@ def _plain_errors() -> Iterator[None]:
     except ApiError as error:
         raise _of_status(int(error.status.code or 0), str(error.status.message)) from None
     except httpx2.HTTPStatusError as error:
-        answer = error.response
-        text = answer.text.strip().splitlines()
-        raise _of_status(
-            answer.status_code, text[0] if text else f"HTTP {answer.status_code}"
-        ) from None
+        raise _of_status(error.response.status_code, _message(error.response)) from None
     except (httpx2.HTTPError, OSError) as error:
         raise UnreachableError(str(error) or type(error).__name__) from None
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
@@ -369,6 +365,15 @@ def _plain_errors() -> Iterator[None]:
     except ConfigError as error:
         # kubelogin and its like failed; what they print is theirs and may hold a token.
         raise UnreachableError(str(error).partition(":")[0]) from None
+
+
+def _message(answer: httpx2.Response) -> str:
+    """What a refusal says: the message of a Kubernetes Status, else the first line of any text."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError, TypeError):
+        lines = answer.text.strip().splitlines()
+        return lines[0] if lines else f"HTTP {answer.status_code}"
 
 
 def _of_status(status: int, message: str) -> Exception:

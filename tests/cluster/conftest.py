@@ -23,6 +23,8 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
 
 
 @pytest.fixture
-def namespace(plane: Plane) -> str:
-    """Return a new namespace."""
-    return plane.namespace()
+def namespace(plane: Plane) -> Iterator[str]:
+    """Return a new namespace; nothing runs in it afterwards."""
+    name = plane.namespace()
+    yield name
+    plane.empty(name)

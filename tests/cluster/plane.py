@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,9 +18,11 @@ import httpx2
 from lightkube import Client
 from lightkube.core import resource
 from lightkube.core.resource_registry import resource_registry
-from lightkube.resources.core_v1 import Node, Pod
+from lightkube.resources.apps_v1 import DaemonSet, Deployment, StatefulSet
+from lightkube.resources.core_v1 import Node, Pod, ServiceAccount
 from lightkube.types import PatchType
 
+from lab.layout import BIN
 from lab.mesh import network
 from lab.mesh.control_plane import ControlPlane
 from lab.mesh.logs import LogServer
@@ -51,6 +54,7 @@ class Plane:
         )
         self._logs.start()
         self._stopping = threading.Event()
+        self._held: set[str] = set()
         self._add_node(block.node)
         self._kubelet = threading.Thread(target=self._run, name="test kubelet", daemon=True)
         self._kubelet.start()
@@ -63,15 +67,85 @@ class Plane:
         self._kubelet.join(10.0)
         self.client.close()
 
+    def hold(self, namespace: str) -> None:
+        """Let no new pod of a namespace get ready, until `let_go`."""
+        self._held.add(namespace)
+
+    def let_go(self, namespace: str) -> None:
+        """Let the held pods of a namespace get ready."""
+        self._held.discard(namespace)
+        for pod in self.client.list(Pod, namespace=namespace):
+            _tend(self.client, pod)
+
+    def restart_api(self, away: float) -> None:
+        """Stop the API server for some seconds."""
+        processes = self._plane._processes
+        [server] = [each for each in processes if each.name == "kube-apiserver"]
+        place = processes.index(server)
+        server.stop(grace=1.0)
+        time.sleep(away)
+        self._plane._launch(server.name, [str(BIN / server.name), *self._plane._api_server()])
+        processes[place] = processes.pop()
+        self._plane._wait_for_api(time.monotonic() + 30.0)
+
     def user(self, name: str, group: str = "nobody") -> str:
         """Return the kubeconfig of another user, who may do nothing yet."""
         return self._plane.authority.kubeconfig(self._plane.server, name, group, "aks-test")
 
+    def allow(
+        self, user: str, namespace: str | None, verbs: Sequence[str], resources: Sequence[str]
+    ) -> None:
+        """Let a user do something, in one namespace or (None) in all."""
+        name = f"{user}-{secrets.token_hex(4)}"
+        where = {} if namespace is None else {"namespace": namespace}
+        scope = "Cluster" if namespace is None else ""
+        version = "rbac.authorization.k8s.io/v1"
+        rule = {"apiGroups": ["", "apps"], "verbs": [*verbs], "resources": [*resources]}
+        metadata = {"name": name, **where}
+        self.apply({"apiVersion": version, "kind": f"{scope}Role", "metadata": metadata,
+                    "rules": [rule]})  # fmt: skip
+        self.apply(
+            {
+                "apiVersion": version,
+                "kind": f"{scope}RoleBinding",
+                "metadata": metadata,
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io",
+                    "kind": f"{scope}Role",
+                    "name": name,
+                },
+                "subjects": [
+                    {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}
+                ],
+            }
+        )
+
     def namespace(self) -> str:
         """Create a namespace for one test. It stays: deleting takes longer than the test."""
         name = f"t-{secrets.token_hex(4)}"
-        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        self.ensure_namespace(name)
         return name
+
+    def ensure_namespace(self, name: str) -> None:
+        """Create a namespace unless it is there, and return when pods may be created in it."""
+        self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        deadline = time.monotonic() + 20.0
+        while not any(True for _ in self.client.list(ServiceAccount, namespace=name)):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"namespace {name} gets no service account")
+            time.sleep(0.02)
+
+    def empty(self, namespace: str) -> None:
+        """Delete what runs in a namespace, and return when it is gone."""
+        for kind in (Deployment, StatefulSet, DaemonSet, Pod):
+            self.client.deletecollection(kind, namespace=namespace, grace_period=0)
+        deadline = time.monotonic() + 20.0
+        while any(True for _ in self.client.list(Pod, namespace=namespace)):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the pods of {namespace} do not go away")
+            # A ReplicaSet may have replaced a pod before it was collected itself.
+            self.client.deletecollection(Pod, namespace=namespace, grace_period=0)
+            time.sleep(0.1)
 
     def apply(self, manifest: Mapping[str, Any], manager: str = "test") -> Any:
         """Apply a manifest, which may be a part of an object, server-side."""
@@ -114,7 +188,8 @@ class Plane:
                     for _, pod in client.watch(Pod, namespace="*", server_timeout=30):
                         if self._stopping.is_set():
                             return
-                        _tend(client, pod)
+                        if pod.metadata and pod.metadata.namespace not in self._held:
+                            _tend(client, pod)
                 except httpx2.HTTPError:
                     self._stopping.wait(0.1)
 
@@ -151,15 +226,15 @@ def workload(
     replicas: int = 1,
     labels: Mapping[str, str] | None = None,
     pod_labels: Mapping[str, str] | None = None,
-    container: str = "istio-proxy",
+    meshed: bool = False,
     **spec: Any,
 ) -> dict[str, Any]:
-    """Return the manifest of a workload; its pods carry an Istio proxy unless told otherwise."""
+    """Return the manifest of a workload; with `meshed` its pods carry an Istio proxy."""
     chosen = {"app": name}
     template = {
         "metadata": {"labels": {**chosen, **(pod_labels or {})}},
         "spec": {
-            "containers": [{"name": container, "image": "x"}],
+            "containers": [{"name": "istio-proxy" if meshed else "app", "image": "x"}],
             "terminationGracePeriodSeconds": 1,
         },
     }
