@@ -10,16 +10,16 @@ is the port; the engine stops the process.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
 from typing import Any
 
 import grpc
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
+
+from lab.lifetime import Lifetime
 
 ALREADY_REPORTED = 32
 """The exit code by which the entry script says that it has shown its own message."""
@@ -124,14 +124,12 @@ class LanguageHost(language_pb2_grpc.LanguageRuntimeServicer):
 
 def serve(engine: str, entry: str) -> None:
     """Serves on a loopback port, printed first, until the engine ends the process."""
-    stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    lifetime = Lifetime()
     server = grpc.server(ThreadPoolExecutor(max_workers=8))
     language_pb2_grpc.add_LanguageRuntimeServicer_to_server(LanguageHost(engine, entry), server)
     print(server.add_insecure_port("127.0.0.1:0"), flush=True)
     server.start()
-    stop.wait()
+    lifetime.wait()
     server.stop(grace=None)
 
 

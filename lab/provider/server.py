@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
@@ -17,12 +15,12 @@ from typing import Final
 import grpc
 from pulumi.runtime.proto import provider_pb2_grpc
 
+from lab.lifetime import Lifetime
 from lab.provider.plugin import Plugin
 
 _WORKERS: Final = 32
 """More than the engine's parallel requests: a paused request must not hold up the others."""
 
-_PARENT_CHECK_SECONDS: Final = 0.5
 _UNLIMITED: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 
 
@@ -40,15 +38,10 @@ def serve(plugin: Plugin, arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=f"Pulumi resource plug-in {plugin.name}.")
     parser.add_argument("engine", nargs="?", help="address of the engine; not used")
     parser.parse_known_args(arguments)
-    parent = os.getppid()
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    lifetime = Lifetime()
     server, port = start(plugin)
     print(port, flush=True)
-    while not stop.wait(_PARENT_CHECK_SECONDS):
-        if os.getppid() != parent:
-            break
+    lifetime.wait()
     server.stop(grace=None)
     # Not sys.exit: a request that a fault holds up must not keep the process.
     os._exit(0)
