@@ -238,11 +238,14 @@ def advance(
     an interrupted attempt at another one. `restarted` is a moment at which every istiod showed the
     new material, and than which no meshed pod is older: what was in force before has ended by
     then, and counts no longer. `restarts` tells what that rests on; where it names laggards, it
-    only tells since when the posture is in force. Without any change the ledger stays as it is,
-    byte for byte.
+    only tells since when the posture is in force. Restarts that were made before this `up`, or an
+    earlier one, wrote a secret prove nothing about what it replaced (`written` says when).
+    Without any change the ledger stays as it is, byte for byte.
     """
-    if restarts is not None and not restarts.laggards:
-        restarted = restarts.shown
+    shown = None
+    if restarts is not None and _tells_of_now(restarts, ledger, written):
+        shown = restarts.shown
+        restarted = restarted if restarts.laggards else shown
     if ledger is None:
         return Ledger(
             1,
@@ -258,14 +261,14 @@ def advance(
         )
     unfinished = pending_attempt(ledger, attempt)
     moved = ledger.posture != posture
-    over = []
-    if moved or _shortens(ledger.pace, pace):
-        over.append(ledger.posture)
+    over = [ledger.posture] if moved else []
     if unfinished and unfinished.posture != posture:
         over.append(unfinished.posture)
     slower = ledger.pace.slower(pace)
-    ended_at = restarted or (restarts.shown if restarts else now)
-    ended = [Held(was, slower, ended_at) for was in over]
+    ended = [Held(was, slower, restarted or shown or now) for was in over]
+    if slower != pace:
+        # Leaves of the longer life, under the posture that stays, are about until they end.
+        ended.append(Held(posture, slower, now))
     window = tuple(
         entry for entry in (*ledger.window, *ended) if _still_counts(entry, now, restarted)
     )
@@ -281,7 +284,7 @@ def advance(
         posture=posture,
         since=now if moved else ledger.since,
         pace=pace,
-        window=window if over or restarted else ledger.window,
+        window=window if ended or restarted else ledger.window,
         records={**remembered, **records},
         access=access,
         mesh=mesh,
@@ -291,6 +294,20 @@ def advance(
         written=written or {},
         restarts=restarts or _still_holds(ledger, posture),
     )
+
+
+def _tells_of_now(
+    restarts: Restarts, ledger: Ledger | None, written: Mapping[str, str] | None
+) -> bool:
+    """Whether the restarts are new, and every istiod was seen after the last secret was written.
+
+    A move that leaves trust and signer as they are (it changes the chain) needs no restart, and
+    comes with the restarts of an earlier one; so may an `up` that takes a move back.
+    """
+    if ledger is not None and restarts == ledger.restarts:
+        return False
+    moments = map(datetime.fromisoformat, (written or {}).values())
+    return all(moment <= restarts.shown for moment in moments)
 
 
 def _still_holds(ledger: Ledger, posture: Posture) -> Restarts | None:
@@ -305,11 +322,6 @@ def _still_counts(entry: Held, now: datetime, restarted: datetime | None) -> boo
     if entry.until is None:
         return True
     return entry.until + entry.pace.renewal > now and (restarted is None or entry.until > restarted)
-
-
-def _shortens(before: Pace, after: Pace) -> bool:
-    """Leaves of a longer life are still about when the configured life becomes shorter."""
-    return before.slower(after) != after
 
 
 def pending_attempt(ledger: Ledger | None, attempt: Attempt | None) -> Attempt | None:
@@ -401,7 +413,8 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
         override={key: _text(override[key]) for key in ("move", "reason")} if override else None,
         mixed=None if mixed is None else _text(mixed),
         written={
-            _text(name): _text(moment) for name, moment in _mapping(fields["written"]).items()
+            _text(name): iso(_moment(moment))
+            for name, moment in _mapping(fields["written"]).items()
         },
         restarts=_restarts(fields.get("restarts")),
     )
