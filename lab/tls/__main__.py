@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from lab.provider.plugin import Plugin
-from lab.provider.server import serve
-from lab.tls.resources import RESOURCES
+from lab.provider.protocol import import_stubs_alone
+
+if TYPE_CHECKING:
+    from lab.provider.plugin import Plugin
 
 VERSION: Final = "5.6.2"
 """The version of the SDK that the program pins: the engine looks for exactly this plug-in."""
@@ -14,10 +15,21 @@ VERSION: Final = "5.6.2"
 
 def plugin() -> Plugin:
     """Return the plug-in. Like bridged providers it keeps secrets secret itself."""
+    from lab.provider.plugin import Plugin
+    from lab.tls.resources import RESOURCES
+
     return Plugin(
         "tls", VERSION, {kind.token: kind() for kind in RESOURCES}, {}, accept_secrets=True
     )
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Serve until the engine is done."""
+    import_stubs_alone()
+    from lab.provider.server import serve
+
     serve(plugin())
+
+
+if __name__ == "__main__":
+    main()
