@@ -6,6 +6,7 @@ from typing import Any
 import pulumi
 import pulumi_tls as tls
 
+from components.refusing import refusing
 from meshca import certificates
 from meshca.material import Material
 from meshca.settings import Algorithm, GeneratedRoot, Issuer, KeySource, Settings
@@ -55,6 +56,7 @@ class Authority(pulumi.ComponentResource):
     def facts(self) -> pulumi.Output[dict[str, Any]]:
         """Fingerprint and end of every certificate, by name: what there is to watch."""
 
+        @refusing()
         def read(pems: dict[str, str]) -> dict[str, Any]:
             return {
                 name: certificates.reference(

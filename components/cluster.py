@@ -18,8 +18,6 @@ class Cluster(pulumi.ComponentResource):
     """The cluster, with the add-on always on and the mesh as `mesh` says."""
 
     id: pulumi.Output[str]
-    add_on_identity: pulumi.Output[str]
-    """Object id of the identity that AKS made for the add-on."""
 
     def __init__(
         self,
@@ -69,8 +67,17 @@ class Cluster(pulumi.ComponentResource):
             ),
         )
         self.id = cluster.id
-        self.add_on_identity = cluster.addon_profiles.apply(_object_id)
+        self._add_ons = cluster.addon_profiles
         self.register_outputs({"id": self.id})
+
+    @property
+    def add_on_identity(self) -> pulumi.Output[str]:
+        """Object id of the identity that AKS made for the add-on; fails when there is none.
+
+        Looked for only when it is asked for, and not before the cluster has an id: an `up` with
+        `--target` that leaves the cluster out shows add-ons without identities.
+        """
+        return self.id.apply(lambda _: self._add_ons.apply(_object_id))
 
 
 def _mesh_profile(
