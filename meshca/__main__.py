@@ -11,6 +11,7 @@ exit code; Refused may pass through the latter.
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -43,13 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     run: Callable[[Arguments], int] = parsed.run
     try:
-        return run(parsed)
+        code = run(parsed)
+        sys.stdout.flush()
     except Refused as refused:
         print(refused, file=sys.stderr)
+        return REFUSED
+    except BrokenPipeError:
+        # Whoever read has seen enough (`| head`); say nothing more, at exit neither.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return REFUSED
     except (KeyboardInterrupt, EOFError):
         print("Stopped; nothing was written.", file=sys.stderr)
         return REFUSED
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

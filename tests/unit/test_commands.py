@@ -541,3 +541,17 @@ def test_a_process_ends_with_the_exit_code(istio_files: Path, tmp_path: Path) ->
         for directory in (istio_files, tmp_path, tmp_path / "missing")
     ]
     assert codes == [0, 1, 2]
+
+
+def test_a_reader_may_leave_early(istio_files: Path) -> None:
+    """A closed pipe, as behind `| head -0`, gives no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "meshca", "check", str(istio_files)],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    assert process.communicate()[1] == b""
