@@ -271,6 +271,14 @@ def _http(name: str, route: Mapping[str, Any]) -> dict[str, Any]:
         "typed_config": {
             "@type": (f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager"),
             "stat_prefix": name,
+            # Without this the answer to a failed handshake does not say what TLS had to say.
+            "local_reply_config": {
+                "body_format": {
+                    "text_format_source": {
+                        "inline_string": "%LOCAL_REPLY_BODY% %UPSTREAM_TRANSPORT_FAILURE_REASON%"
+                    }
+                }
+            },
             "route_config": {
                 "name": name,
                 "virtual_hosts": [{"name": name, "domains": ["*"], "routes": [route]}],

@@ -10,6 +10,7 @@ A pod that leaves is taken out of the traffic before it ends, as a Service takes
 
 import asyncio
 import json
+import re
 import threading
 import time
 from collections import Counter
@@ -224,12 +225,18 @@ class _Line:
             if name.lower() == "content-length":
                 length = int(value)
         body = (await reader.readexactly(length)).decode("utf-8", errors="replace")
-        return None if status == 200 else f"{status} {body[:300]}".strip()
+        return None if status == 200 else f"{status} {_why(body)}"
 
     def close(self) -> None:
         if self._streams is not None:
             self._streams[1].close()
             self._streams = None
+
+
+def _why(body: str) -> str:
+    """The last word of Envoy's answer: TLS's own if there is one, else the rest."""
+    found = re.search(r"OPENSSL_internal:([A-Z0-9_ ]+)", body)
+    return found[1] if found else " ".join(body.split())[:200]
 
 
 def _scrape(pod: RunningPod) -> Counter[str]:

@@ -14,7 +14,6 @@ import pytest
 from lab.mesh.traffic import Phase
 from tests.mesh.local_cloud import LocalCloud
 
-
 _TALLY = pytest.StashKey[list[Phase]]()
 
 
