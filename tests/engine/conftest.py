@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,6 +121,44 @@ def external(
         )
     )
     return converge(stack)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A move of a rotation: what the stack was before and after it, and what it did."""
+
+    before: Workspace
+    after: Workspace
+    preview: Run | None
+    up: Run
+    writes: tuple[str, ...]
+    ledger: dict[str, Any]
+
+
+def walk(
+    start: Workspace, directory: Path, stances: Sequence[str], *, preview: bool = True
+) -> dict[str, Step]:
+    """Makes one move after the other, each as soon as the ledger says that it is legal."""
+    steps: dict[str, Step] = {}
+    before = start
+    for stance in stances:
+        stack = before.copy(directory / stance.replace(" ", "-"))
+        if before.ledger()["nextMove"]:
+            stack.wait_for_next_move()
+        stack.want(stance)
+        shown = stack.preview() if preview else None
+        with stack.writes() as writes:
+            up = stack.done()
+        steps[stance] = Step(before, stack, shown, up, tuple(writes), stack.ledger())
+        before = stack
+    return steps
+
+
+@pytest.fixture(scope="session")
+def root_rotation(offline: Converged, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Step]:
+    """From a1 under root a to b1 under root b, by stance. Copy a stack to change it."""
+    stances = ("distribute a1 b1", "switch a1 b1", "retire a1 b1", "steady b1")
+    return walk(offline.stack, tmp_path_factory.mktemp("root-rotation"), stances)
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+
 from tests import material
 from tests.engine.workspace import Workspace
 from tests.material import Authority
@@ -54,6 +56,17 @@ def write_certificates(authorities: Mapping[str, Authority], directory: Path) ->
     directory.mkdir(parents=True, exist_ok=True)
     for name, authority in authorities.items():
         (directory / f"{name}.pem").write_text(authority.pem)
+
+
+def fingerprint(authority: Authority) -> str:
+    """SHA-256 of a certificate, in hex."""
+    return authority.certificate.fingerprint(SHA256()).hex()
+
+
+def reference(name: str, authority: Authority) -> str:
+    """A certificate as refusals and the console show it."""
+    end = authority.certificate.not_valid_after_utc.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{name} (sha256 {fingerprint(authority)[:16]}, not after {end})"
 
 
 def offline(**changes: Any) -> dict[str, Any]:

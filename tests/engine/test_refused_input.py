@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -59,13 +58,7 @@ def refused(stack: Workspace, **changes: Any) -> list[str]:
 def write(stack: Workspace, authority: Authority) -> str:
     """A certificate in a file beside the stack; returns how to name both in a refusal."""
     (stack.directory / "wrong.pem").write_text(authority.pem)
-    return shown("a1", authority)
-
-
-def shown(name: str, authority: Authority) -> str:
-    """A certificate as a refusal shows it."""
-    print_ = authority.certificate.fingerprint(hashes.SHA256()).hex()[:16]
-    return f"{name} (sha256 {print_}, not after {iso(authority.certificate.not_valid_after_utc)})"
+    return stacks.reference("a1", authority)
 
 
 def with_certificate(path: str) -> dict[str, Any]:
@@ -110,9 +103,9 @@ def test_a_preview_refuses_with_the_same_line(stack: Workspace) -> None:
     """`pulumi preview`, in a pull request, exits non-zero and says what `pulumi up` says."""
     changes, line = SETTINGS["phase"]
     stack.change(**changes)
-    shown_ = stack.preview()
-    assert shown_.code != 0
-    assert shown_.errors == [line]
+    shown = stack.preview()
+    assert shown.code != 0
+    assert shown.errors == [line]
 
 
 def test_a_missing_file_is_named(stack: Workspace) -> None:
@@ -155,9 +148,9 @@ def test_a_key_of_another_certificate_is_refused(
     assert ended.code != 0
     assert ended.errors == [
         "key-mismatch: the private key does not belong to the certificate a1 "
-        f"[{shown('a1', authorities['a1'])}]. Take the key that the certificate was requested "
-        "with. The two belong together when `openssl pkey -in KEY -pubout` and `openssl x509 -in "
-        "CERTIFICATE -noout -pubkey` print the same."
+        f"[{stacks.reference('a1', authorities['a1'])}]. Take the key that the certificate was "
+        "requested with. The two belong together when `openssl pkey -in KEY -pubout` and "
+        "`openssl x509 -in CERTIFICATE -noout -pubkey` print the same."
     ]
 
 
@@ -185,7 +178,8 @@ def test_an_issuer_of_another_root_is_refused(
     """An issuer is paired with the root that signed it, by signature and not by name."""
     assert refused(stack, roots={"a": {"certificate": "b.pem"}}) == [
         "not-signed-by: a1 is issued by O=Istio,CN=Root a, not by O=Istio,CN=Root b "
-        f"[{shown('a1', authorities['a1'])}; {shown('a', authorities['b'])}]. "
+        f"[{stacks.reference('a1', authorities['a1'])}; "
+        f"{stacks.reference('a', authorities['b'])}]. "
         "Pair a1 with the root that signed it, or have a sign it."
     ]
 
