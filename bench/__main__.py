@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 
 from bench import timing
-from bench.preview import preview
 from bench.check import check
+from bench.preview import preview
 
 
 def main() -> int:

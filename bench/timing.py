@@ -3,7 +3,7 @@
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,23 +27,21 @@ class Ratio:
     def __str__(self) -> str:
         verdict = "ok" if self.value <= self.at_most else "OVER"
         return (
-            f"{self.name:<58} {self.figure * 1000:8.0f} ms  {self.base * 1000:8.0f} ms  "
+            f"{self.name:<44} {self.figure * 1000:8.0f} ms  {self.base * 1000:8.0f} ms  "
             f"{self.value:5.2f}x  (at most {self.at_most}x)  {verdict}"
         )
 
 
-def command(
-    arguments: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> Callable[[], None]:
+def command(arguments: Sequence[str], *, cwd: Path | None = None) -> Callable[[], object]:
     """A command to be timed; it must succeed."""
 
-    def run() -> None:
-        subprocess.run(arguments, cwd=cwd, env=env, check=True, capture_output=True)
+    def run() -> object:
+        return subprocess.run(arguments, cwd=cwd, check=True, capture_output=True)
 
     return run
 
 
-def alternating(*candidates: Callable[[], None], rounds: int = ROUNDS) -> list[float]:
+def alternating(*candidates: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
     """Median seconds of each candidate, run in turn so that all see the same machine."""
     times: list[list[float]] = [[] for _ in candidates]
     for candidate in candidates:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import grpc
 import httpx2
 import msgspec
-import yaml  # type: ignore[import-untyped]
+import yaml
 from lightkube import KubeConfig
 from lightkube.config import client_adapter
 from lightkube.core.exceptions import ConfigError
