@@ -17,6 +17,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
+from unittest import mock
 
 import grpc
 import pulumi
@@ -123,6 +124,8 @@ class Run:
     """What the program logged, with its severity: `info: ...`."""
     hooks: dict[str, resource_pb2.RegisterResourceHookRequest] = field(default_factory=dict)
     """The resource hooks that the program registered."""
+    completed: list[str] = field(default_factory=list)
+    """The URNs of the components that registered their outputs."""
     stash: Any = None
     """What the Stash holds after the run."""
     error: BaseException | None = None
@@ -211,7 +214,8 @@ class Recorder(mocks.MockMonitor):
     def RegisterResourceOutputs(  # noqa: N802 - the RPC's name
         self, request: resource_pb2.RegisterResourceOutputsRequest
     ) -> empty_pb2.Empty:
-        """Keeps the outputs of the stack."""
+        """Keeps the outputs of the stack, and which components are complete."""
+        self.run.completed.append(request.urn)
         if f"::{STACK_TYPE}::" in request.urn:
             self.run.outputs = decoded(request.outputs)
         return empty_pb2.Empty()
@@ -316,7 +320,10 @@ def _deploy(
     def start() -> None:
         program()
 
-    with _event_loop() as loop:
+    # What children inherit of their parent's aliases: azure-native gives every resource an alias
+    # for each API version there ever was, and to spell them all takes half of the time.
+    no_inheritance = mock.patch.object(pulumi.resource, "collapse_alias_to_urn", return_value=None)
+    with _event_loop() as loop, no_inheritance:
         try:
             loop.run_until_complete(run_in_stack(start))
         except Exception as error:  # noqa: BLE001 - it is the result
