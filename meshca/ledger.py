@@ -163,8 +163,9 @@ class Ledger:
         return record.certificate if record else CertificateRef(identity)
 
     def _issuer(self, name: str) -> Intermediate:
-        # The configured ones come last; before them, what an earlier configuration called so.
-        for identity, record in [*self.records.items()][::-1]:
+        """The one in force if there are two: an earlier configuration may have had the name."""
+        for identity in (*self.posture.chain, *self.records):
+            record = self.records[identity]
             if record.root is not None and record.certificate.name == name:
                 return Intermediate(identity, record.root)
         raise ValueError(f"the ledger knows no issuer {name}")
@@ -269,13 +270,14 @@ def advance(
     if slower != pace:
         # Leaves of the longer life, under the posture that stays, are about until they end.
         ended.append(Held(posture, slower, now))
-    window = tuple(
-        entry for entry in (*ledger.window, *ended) if _still_counts(entry, now, restarted)
-    )
+    window = ledger.window
+    if ended or restarted:
+        counting = (*ledger.window, *ended)
+        window = tuple(entry for entry in counting if _still_counts(entry, now, restarted))
     remembered = {
         identity: record
         for identity, record in ledger.records.items()
-        if any(identity in entry.posture.members() for entry in window)
+        if identity not in records and any(identity in was.posture.members() for was in window)
     }
     return replace(
         ledger,
@@ -284,7 +286,7 @@ def advance(
         posture=posture,
         since=now if moved else ledger.since,
         pace=pace,
-        window=window if ended or restarted else ledger.window,
+        window=window,
         records={**remembered, **records},
         access=access,
         mesh=mesh,
