@@ -25,7 +25,7 @@ PLUGINS = {
 }
 """Plug-in -> the Python package whose version its folder must carry."""
 
-PASSPHRASE = "lab"  # noqa: S105
+PASSPHRASE = "lab"
 """Protects nothing but the local cloud's own state; `Pulumi.dev.yaml` carries its salt."""
 
 

@@ -41,9 +41,7 @@ class Member:
         return certificates.reference(self.name, self.certificate)
 
 
-def members(
-    settings: Settings, material: Material, *, now: datetime
-) -> dict[str, Member]:
+def members(settings: Settings, material: Material, *, now: datetime) -> dict[str, Member]:
     """Every root and every issuer that has, or will get, a certificate; by name, issuers last.
 
     An offline certificate is its SHA-256, whatever its name. What the program generates is known
@@ -73,9 +71,7 @@ def _offline(name: str, root: Identity | None, certificate: x509.Certificate) ->
     return Member(name, identity, root, certificate, certificate.not_valid_after_utc)
 
 
-def _generated(
-    name: str, root: Identity | None, recipe: str, not_after: datetime
-) -> Member:
+def _generated(name: str, root: Identity | None, recipe: str, not_after: datetime) -> Member:
     digest = hashlib.sha256(f"{root}\n{recipe}".encode()).hexdigest()[:16]
     return Member(name, f"{GENERATED}{name}:{digest}", root, None, not_after)
 

@@ -75,9 +75,9 @@ def test_every_stack_file_names_the_schema(file: Path) -> None:
 
 @each_stack_file
 def test_no_private_key_is_committed(file: Path) -> None:
-    """Neither in plain text nor encrypted."""
+    """Neither in plain text nor encrypted; the salt of the local cloud's passphrase is no key."""
     content = file.read_text(encoding="utf-8")
-    assert not any(word in content for word in ("BEGIN", "secure:", "encryptionsalt"))
+    assert not any(word in content for word in ("BEGIN", "secure:"))
 
 
 @pytest.mark.parametrize("name", ["dev", "external"])
