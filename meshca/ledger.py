@@ -377,12 +377,18 @@ def peer_window(value: object, *, peer: str) -> Sequence[Held]:
 
 def _foreign(posture: Posture, peer: str) -> Posture:
     """What another stack generated is none of ours, whatever its name."""
+    if not any(map(_is_generated, posture.members())):
+        return posture
 
     def qualify(identity: Identity) -> Identity:
-        return f"{peer}/{identity}" if identity.startswith(GENERATED) else identity
+        return f"{peer}/{identity}" if _is_generated(identity) else identity
 
     signer = Intermediate(qualify(posture.signer.identity), qualify(posture.signer.root))
     return Posture(tuple(map(qualify, posture.trust)), signer, tuple(map(qualify, posture.chain)))
+
+
+def _is_generated(identity: Identity) -> bool:
+    return identity.startswith(GENERATED)
 
 
 def _unreadable(where: str, error: Exception) -> Refusal:

@@ -111,6 +111,8 @@ class Pace:
 
     def slower(self, other: "Pace") -> "Pace":
         """The longer of each: what must be waited for when either may apply."""
+        if self == other:  # as in most of a fleet
+            return self
         return Pace(
             max(self.leaf_ttl, other.leaf_ttl),
             max(self.poll, other.poll),
