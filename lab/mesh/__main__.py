@@ -1,8 +1,8 @@
 """The local cluster from the command line: `python -m lab.mesh up | down | status`.
 
-`up` starts it in the background from what the local cloud in $LAB_STATE says and returns when
-every pod serves; what cannot start yet (no mesh profile, no access to the vault) is shown, not
-waited for. `down` leaves no process and no port behind, also after a crash.
+`up` starts it in the background from what the local cloud says and returns when every pod serves;
+what cannot start yet (no mesh profile, no access to the vault) is shown, not waited for. `down`
+leaves no process and no port behind, also after a crash.
 """
 
 import argparse
@@ -24,15 +24,13 @@ from lab.programs import BuildError, ensure, envoy
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_LEFTOVER_SECONDS = 2.0
 _STATUS_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did what it says, 1 with one line of why not."""
     options = _options(arguments)
-    if not options.state:
-        print("lab.mesh: no state directory: set LAB_STATE or give --state", file=sys.stderr)
-        return 2
     state = Path(options.state).resolve()
     try:
         match options.command:
@@ -51,7 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m lab.mesh", description=__doc__)
-    parser.add_argument("--state", default=os.environ.get("LAB_STATE"), help="default: $LAB_STATE")
+    parser.add_argument(
+        "--state",
+        default=os.environ.get("LAB_STATE", layout.STATE),
+        help="the lab's state directory (default: $LAB_STATE, else .lab/state)",
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in (("up", "start in the background"), ("run", "run in the foreground")):
         command = commands.add_parser(name, help=text)
@@ -135,7 +137,7 @@ def _run(state: Path, options: argparse.Namespace) -> int:
 def _down(state: Path) -> int:
     ended = processes.sweep(_supervisor(state), _STOP_SECONDS)
     # After a crash of the supervisor its programs are still there.
-    ended += processes.sweep(state / "run")
+    ended += processes.sweep(state / "run", _LEFTOVER_SECONDS)
     _status_file(state).unlink(missing_ok=True)
     print("the local cluster is down" if ended else "the local cluster was not running")
     return 0

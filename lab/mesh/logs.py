@@ -62,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404, "no such container here")
             return
         query = {name: values[-1] for name, values in parse_qs(url.query).items()}
-        body = _select(log.read_bytes(), query)
+        body = select(log.read_bytes(), query)
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.send_header("Content-Length", str(len(body)))
@@ -73,8 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: the API server's requests are its own business."""
 
 
-def _select(content: bytes, query: dict[str, str]) -> bytes:
-    """The part of a log that was asked for: tailLines, sinceSeconds, sinceTime."""
+def select(content: bytes, query: dict[str, str]) -> bytes:
+    """Return the part of a log that was asked for: tailLines, sinceSeconds, sinceTime."""
     lines = content.splitlines(keepends=True)
     since: datetime | None = None
     if "sinceTime" in query:

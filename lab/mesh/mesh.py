@@ -15,13 +15,14 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
 import httpx2
 from lightkube import Client, codecs
+from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import ConfigMap, Event, Pod
 
 from lab.azure import data_plane
@@ -92,7 +93,7 @@ class Mesh:
         self._applied_revision: str | None = None
         self._gone = False
         self._stopping = threading.Event()
-        self._undo: list[Callable[[], None]] = []
+        self._undo = ExitStack()
         self._error: Exception | None = None
         self.client: Client
         self.driver: Driver
@@ -125,17 +126,17 @@ class Mesh:
         self._belong_to(cluster.id)
         block = self._network()
         plane = ControlPlane(self.directory, self.run, block, cluster.name)
-        self._undo.append(plane.stop)
+        self._undo.callback(plane.stop)
         plane.start()
         write_private(self.kubeconfig, plane.kubeconfig.read_bytes())
         self.client = plane.client()
-        self._undo.append(self.client.close)
+        self._undo.callback(self.client.close)
         self.driver = Driver(self.state, cluster.id, self._poll)
         service = Service(block.istiod)
         service.start()
-        self._undo.append(service.stop)
+        self._undo.callback(service.stop)
         self.traffic.start()
-        self._undo.append(self.traffic.stop)
+        self._undo.callback(self.traffic.stop)
         self.kubelet = Kubelet(
             self.client,
             network=block,
@@ -153,21 +154,22 @@ class Mesh:
             self.kubelet.log,
         )
         logs.start()
-        self._undo.append(logs.stop)
-        self._undo.append(self.kubelet.stop)
+        self._undo.callback(logs.stop)
+        self._undo.callback(self.kubelet.stop)
         self.kubelet.start()
         add_on = AddOn(self.client, replicas=self._istiods, environment=self._istiod_environment)
         self._follow(cluster, add_on)
         keeper = threading.Thread(target=self._keep, args=(add_on, plane), name="mesh", daemon=True)
         keeper.start()
-        self._undo.append(keeper.join)
+        self._undo.callback(keeper.join)
 
     def stop(self) -> None:
         """Stop everything, last first, and make sure that no process is left."""
         self._stopping.set()
-        while self._undo:
-            self._undo.pop()()
-        processes.sweep(self.run)
+        try:
+            self._undo.close()
+        finally:
+            processes.sweep(self.run)
         if self._gone:
             self._erase()
 
@@ -205,8 +207,27 @@ class Mesh:
     def is_ready(self) -> bool:
         """Do all istiods and workload pods serve, and is none left of an earlier template?"""
         expected = ((self.istiods, self._istiods), (self.proxies, self._workloads))
+        return (
+            all(
+                len(found) == wanted and all(each.ready for each in found)
+                for found, wanted in expected
+            )
+            and self._is_rolled_out()
+        )
+
+    def _is_rolled_out(self) -> bool:
+        deployments = [
+            each
+            for namespace in (istiod.NAMESPACE, NAMESPACE)
+            for each in self.client.list(Deployment, namespace=namespace)
+        ]
         return all(
-            len(found) == wanted and all(each.ready for each in found) for found, wanted in expected
+            each.metadata
+            and each.spec
+            and each.status
+            and (each.status.observedGeneration or 0) >= (each.metadata.generation or 0)
+            and each.status.updatedReplicas == each.status.availableReplicas == each.spec.replicas
+            for each in deployments
         )
 
     @property

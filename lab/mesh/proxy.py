@@ -76,7 +76,9 @@ class Proxy:
         trust_is_pushed = self._environment.get("PROXY_CONFIG_XDS_AGENT", "false") == "true"
         bootstrap = self._directory / "envoy.json"
         bootstrap.write_text(
-            json.dumps(_bootstrap(self.name, self._address, with_ads=trust_is_pushed))
+            json.dumps(
+                _bootstrap(self.name, self._namespace, self._address, with_ads=trust_is_pushed)
+            )
         )
         config = {
             "binaryPath": str(programs.envoy()),
@@ -129,9 +131,13 @@ class Proxy:
             self._process.kill()
 
 
-def _bootstrap(name: str, address: str, *, with_ads: bool) -> dict[str, Any]:
+def _bootstrap(name: str, namespace: str, address: str, *, with_ads: bool) -> dict[str, Any]:
     bootstrap: dict[str, Any] = {
-        "node": {"id": name, "cluster": name},
+        # istiod closes the stream of a node whose id does not have this form.
+        "node": {
+            "id": f"router~{address}~{name}.{namespace}~{namespace}.svc.cluster.local",
+            "cluster": name,
+        },
         "admin": {"address": _address(address, ADMIN_PORT)},
         "static_resources": {
             "listeners": [_inbound(name, address), _outbound(address)],
@@ -139,7 +145,8 @@ def _bootstrap(name: str, address: str, *, with_ads: bool) -> dict[str, Any]:
         },
     }
     if with_ads:
-        # The agent learns pushed trust only over the stream that Envoy opens through it.
+        # The agent asks for pushed trust when Envoy asks for listeners through it; a router that
+        # no Gateway names is given none.
         bootstrap["static_resources"]["clusters"].append(
             _socket_cluster("xds-grpc", "./etc/istio/proxy/XDS")
         )
@@ -149,7 +156,7 @@ def _bootstrap(name: str, address: str, *, with_ads: bool) -> dict[str, Any]:
                 "transport_api_version": "V3",
                 "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}],
             },
-            "cds_config": {
+            "lds_config": {
                 "ads": {},
                 "resource_api_version": "V3",
                 "initial_fetch_timeout": "1s",

@@ -1,71 +1,89 @@
-"""The local cluster leaves nothing behind, however it ends."""
+"""The local cluster leaves nothing behind, however it ends, but its own data."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from lab import layout
 from lab.mesh import processes
-from lab.mesh.mesh import Mesh
+from lab.mesh.mesh import NAMESPACE, Mesh
 from tests.mesh import authorities, sockets
 from tests.mesh.local_cloud import LocalCloud
 
 pytestmark = pytest.mark.mesh
 
+LEAF_TTL = 60.0
 
-@pytest.fixture(scope="module", autouse=True)
-def _converged(cloud: LocalCloud) -> None:
+
+@dataclass(frozen=True)
+class Seen:
+    """What there was while the cluster ran."""
+
+    programs: set[str]
+    listeners: list[str]
+    pods: set[str]
+
+
+@pytest.fixture(scope="module")
+def stopped(cloud: LocalCloud) -> Seen:
+    """Return what there was, after a `with Mesh(...)` has been left."""
     root = authorities.root("A")
     cloud.write(authorities.texts([root], authorities.issuer("a1", root)))
     cloud.grant()
     cloud.enable_mesh()
-
-
-def test_leaving_the_block_ends_every_process_and_frees_every_port(cloud: LocalCloud) -> None:
-    """After a `with Mesh(...)` no process lives and nobody listens in the cluster's addresses."""
-    with Mesh(cloud.state, pods=1) as mesh:
+    with Mesh(cloud.state, pods=1, leaf_ttl=LEAF_TTL) as mesh:
         mesh.wait_until_ready()
-        programs = set(processes.living(mesh.run))
-        block = _block(cloud.state)
-        assert sockets.listening_in(*block)
-    assert {"etcd", "kube-apiserver", "kube-controller-manager"} < programs
-    assert processes.living(mesh.run) == {}
-    assert sockets.listening_in(*block) == []
+        return Seen(
+            set(processes.living(mesh.run)),
+            sockets.listening_in(*_block(cloud.state)),
+            {each.name for each in mesh.proxies},
+        )
 
 
-def test_the_cluster_keeps_its_data_over_a_restart(cloud: LocalCloud) -> None:
-    """The same pods are there after down and up, as after the stop of a real cluster."""
-    names = []
-    for _ in range(2):
-        with Mesh(cloud.state, pods=1) as mesh:
-            mesh.wait_until_ready()
-            names.append({each.name for each in mesh.proxies})
-    assert names[0] == names[1]
+@pytest.fixture
+def background(cloud: LocalCloud, stopped: Seen) -> Iterator[dict[str, Any]]:
+    """Return the status of the same cluster after `lab.mesh up`."""
+    _command(cloud.state, "up", "--pods=1", "--istiods=1", f"--leaf-ttl={LEAF_TTL}")
+    yield json.loads(_command(cloud.state, "status", "--json"))
+    _command(cloud.state, "down")
 
 
-def test_the_commands_start_in_the_background_and_stop(cloud: LocalCloud) -> None:
-    """`lab.mesh up` returns with all pods ready, `status` shows them, `down` ends them all."""
-    shown = _command(cloud.state, "up", "--pods=1", "--istiods=1")
-    assert "x509 cert - Issuer: " in shown
-    pods = json.loads(_command(cloud.state, "status", "--json"))["pods"]
-    assert [each["ready"] for each in pods] == [True, True]
-    assert "the local cluster is down" in _command(cloud.state, "down")
+def test_leaving_the_block_ends_every_process_and_frees_every_port(
+    cloud: LocalCloud, stopped: Seen
+) -> None:
+    """No process lives that ran before, and nobody listens in the cluster's addresses."""
+    assert {"etcd", "kube-apiserver", "kube-controller-manager"} < stopped.programs
+    assert len(stopped.listeners) > 10
     assert processes.living(cloud.state / "run") == {}
+    assert sockets.listening_in(*_block(cloud.state)) == []
 
 
-def test_down_cleans_up_after_a_supervisor_that_was_killed(cloud: LocalCloud) -> None:
+def test_the_cluster_keeps_its_pods_over_a_restart(
+    background: dict[str, Any], stopped: Seen
+) -> None:
+    """`up` returns with all pods ready, and they are those of before, as on a real cluster."""
+    workloads = [each for each in background["pods"] if each["namespace"] == NAMESPACE]
+    assert {each["name"] for each in workloads} == stopped.pods
+    assert all(each["ready"] for each in background["pods"])
+
+
+def test_down_cleans_up_after_a_supervisor_that_was_killed(
+    cloud: LocalCloud, background: dict[str, Any]
+) -> None:
     """When the background process dies by SIGKILL, `down` ends what it has left running."""
-    _command(cloud.state, "up", "--pods=1", "--istiods=1")
     for pids in processes.living(cloud.state / "run" / "supervisor").values():
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
     assert processes.living(cloud.state / "run")
-    _command(cloud.state, "down")
+    assert "the local cluster is down" in _command(cloud.state, "down")
     assert processes.living(cloud.state / "run") == {}
     assert sockets.listening_in(*_block(cloud.state)) == []
 
