@@ -236,22 +236,48 @@ def _declare_report(commands: Commands) -> None:
         commands,
         "report",
         _report,
-        "Tell in words what a stack recorded: who signs, who is trusted, what comes next.",
+        "Tell in words what a stack recorded, or as Markdown what a preview would make of it.",
     )
-    declared.add_argument(
+    told = declared.add_mutually_exclusive_group(required=True)
+    told.add_argument(
         "source",
+        nargs="?",
         metavar="FILE",
         help="the output `rotation`, or all that `pulumi stack output --json` prints; - for stdin",
+    )
+    told.add_argument(
+        "--preview",
+        metavar="FILE",
+        help="what `pulumi preview --json` prints; ends with 1 when it should not be merged",
+    )
+    declared.add_argument(
+        "--events",
+        metavar="FILE",
+        help="with --preview: the engine's event log, which tells of policies",
     )
 
 
 def _report(arguments: Arguments) -> int:
     from meshca import report, report_input
 
+    if arguments.preview is not None:
+        return _report_preview(arguments)
     where = report_input.name(arguments.source)
     outputs = report.read(report_input.load(arguments.source), where=where)
     print("\n".join(report.lines(outputs, now=_now())))
     return OK
+
+
+def _report_preview(arguments: Arguments) -> int:
+    from meshca import preview, report_input, report_markdown
+
+    found = preview.read(
+        report_input.load(arguments.preview),
+        where=report_input.name(arguments.preview),
+        events=report_input.load_lines(arguments.events) if arguments.events else (),
+    )
+    print(report_markdown.markdown(found, now=_now()), end="")
+    return OK if found.admitted else REFUSED
 
 
 # What the commands share

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -13,7 +14,7 @@ ROOTS = ("a", "b")
 ISSUERS = ("a1", "a2", "b1")
 """An issuer's root is its first letter."""
 
-CONFIGURATION = {
+CONFIGURATION: dict[str, Any] = {
     "rotationPhase": "steady",
     "activeIssuer": "a1",
     "leafTtl": "1s",
