@@ -38,9 +38,11 @@ _QUIET = frozenset({"same", "read", "refresh", "discard"})
 _FRAME = (
     "an unhandled error occurred: program exited with non-zero exit code",
     "preview failed",
-    "failed to run policy: context canceled",
 )
 """What the engine says when somebody else has said why."""
+
+_CONSEQUENCE = "context canceled"
+"""How the engine ends what was under way beside an error: never the reason of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +238,9 @@ def _told(diagnostics: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], tu
 def _error_lines(errors: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for error in errors:
         for line in error["message"].removeprefix("error: ").splitlines():
-            if line.strip() and not line.startswith(_FRAME):
-                yield line.strip()
+            said = line.strip()
+            if said and not said.startswith(_FRAME) and not said.endswith(_CONSEQUENCE):
+                yield said
 
 
 def _continues(line: str) -> bool:
