@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from lab import layout
+from lab import layout, programs
 
 OLDEST = (3, 259, 0)
-MODULE = "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi"
 SDK = "github.com/pulumi/pulumi/sdk/v3"
 
 PLUGINS = {
@@ -54,9 +53,7 @@ def prepare() -> Path:
     layout.BIN.mkdir(parents=True, exist_ok=True)
     engine = on_path()
     if engine is None:
-        engine = layout.BIN / "pulumi"
-        if not engine.exists():
-            _build(engine)
+        engine = programs.ensure(["pulumi"])["pulumi"]
         _launcher(
             layout.BIN / "pulumi-language-python",
             "lab.language_host",
@@ -90,36 +87,20 @@ def write_environment() -> None:
     layout.ENVIRONMENT.write_text("\n".join(lines) + "\n")
 
 
-def _build(target: Path) -> None:
-    if shutil.which("go") is None:
-        raise SystemExit(
-            "lab: no `pulumi` of version "
-            f"{'.'.join(map(str, OLDEST))} or newer is on PATH, and no `go` to build one: "
-            "install either"
-        )
-    print("lab: building the Pulumi engine from its Go module, once (3 to 6 minutes)", flush=True)
-    tools = layout.TOOLS / "pulumi"
-    found = _go(tools, "list", "-m", "-f", "{{.Version}}", "github.com/pulumi/pulumi/pkg/v3")
-    stamp = f"-X {SDK}/go/common/version.Version={found}"
-    partial = target.with_suffix(".partial")
-    _go(tools, "build", "-trimpath", "-ldflags", f"-s -w {stamp}", "-o", str(partial), MODULE)
-    partial.replace(target)
-
-
 def _language_entry() -> Path:
     """The SDK's own script that starts a program; it ships inside the Go module."""
     entry = layout.BIN / "pulumi-language-python-exec"
     if not entry.exists():
-        sdk = _go(layout.TOOLS / "pulumi", "list", "-m", "-f", "{{.Dir}}", SDK)
-        shutil.copyfile(Path(sdk) / "python/cmd/pulumi-language-python-exec", entry)
+        found = subprocess.run(
+            ["go", "list", "-m", "-f", "{{.Dir}}", SDK],
+            cwd=layout.TOOLS / "pulumi",
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        sdk = Path(found.stdout.strip())
+        shutil.copyfile(sdk / "python/cmd/pulumi-language-python-exec", entry)
     return entry
-
-
-def _go(directory: Path, *arguments: str) -> str:
-    answer = subprocess.run(
-        ["go", *arguments], cwd=directory, stdout=subprocess.PIPE, text=True, check=True
-    )
-    return answer.stdout.strip()
 
 
 def _launcher(path: Path, module: str, variables: Mapping[str, str]) -> None:

@@ -1,11 +1,11 @@
-"""The real programs of the local cluster: built once from pinned Go modules into `.lab/bin`.
+"""The real programs of the local cloud: built once from pinned Go modules into `.lab/bin`.
 
 Each module under `tools/` pins one program family (they disagree on versions of what they share);
 go.sum fixes every byte that goes in. A digest of module, flags and package beside each binary
 makes a second run free; Go's own build cache makes a rebuild after a clean cheap. Cold, on two
-cores: etcd 30 s, Kubernetes 4.5 min, Istio 4 to 9 min.
+cores: Pulumi 3.5 min, etcd 30 s, Kubernetes 4.5 min, Istio 4 to 9 min.
 
-    python -m lab.programs            # all of them
+    python -m lab.programs            # those of the cluster
     python -m lab.programs etcd ...   # only these
 """
 
@@ -25,6 +25,7 @@ from pathlib import Path
 from lab.layout import BIN, TOOLS
 
 KUBERNETES_VERSION = "v1.36.3"
+PULUMI_VERSION = "v3.259.0"
 
 _STRIP = ("-s", "-w")
 
@@ -71,6 +72,12 @@ def _kubernetes(name: str) -> Program:
 PROGRAMS: Mapping[str, Program] = {
     program.name: program
     for program in (
+        Program(
+            "pulumi",
+            "pulumi",
+            "github.com/pulumi/pulumi/pkg/v3/cmd/pulumi",
+            (f"github.com/pulumi/pulumi/sdk/v3/go/common/version.Version={PULUMI_VERSION}",),
+        ),
         Program("etcd", "etcd", "go.etcd.io/etcd/server/v3"),
         _kubernetes("kube-apiserver"),
         _kubernetes("kube-controller-manager"),
@@ -80,8 +87,11 @@ PROGRAMS: Mapping[str, Program] = {
 }
 """In build order: what others wait for first."""
 
+CLUSTER = tuple(name for name in PROGRAMS if name != "pulumi")
+"""Those of the cluster; the engine may also come from elsewhere (lab/engine.py)."""
 
-def ensure(names: Iterable[str] = tuple(PROGRAMS)) -> dict[str, Path]:
+
+def ensure(names: Iterable[str] = CLUSTER) -> dict[str, Path]:
     """The paths of the named programs, built first where the pinned version is not there yet.
 
     Two processes that ask at once wait for one another. Raises BuildError.
@@ -165,9 +175,9 @@ def _lock() -> Iterator[None]:
 
 
 def main(arguments: list[str]) -> int:
-    """Build the named programs, or all; 0 when they are there."""
+    """Build the named programs, or those of the cluster; 0 when they are there."""
     try:
-        paths = ensure(arguments or tuple(PROGRAMS))
+        paths = ensure(arguments or CLUSTER)
     except BuildError as error:
         print(f"lab.programs: {error}", file=sys.stderr)
         return 1
