@@ -12,7 +12,7 @@ ROUNDS = 7
 
 @dataclass(frozen=True)
 class Ratio:
-    """A figure against its base, both in seconds, and what it may be at most."""
+    """A figure against its base, both in seconds, and how many times the base it may be."""
 
     name: str
     figure: float
@@ -20,16 +20,41 @@ class Ratio:
     at_most: float
 
     @property
-    def value(self) -> float:
-        """How many times the base."""
-        return self.figure / self.base
+    def kept(self) -> bool:
+        """Whether the figure is within its bound."""
+        return self.figure <= self.at_most * self.base
 
     def __str__(self) -> str:
-        verdict = "ok" if self.value <= self.at_most else "OVER"
-        return (
-            f"{self.name:<44} {self.figure * 1000:8.0f} ms  {self.base * 1000:8.0f} ms  "
-            f"{self.value:5.2f}x  (at most {self.at_most}x)  {verdict}"
+        measured = f"{self.figure * 1000:.0f} ms / {self.base * 1000:.0f} ms"
+        return _line(
+            self.name, measured, f"{self.figure / self.base:.2f}x", f"{self.at_most}x", self
         )
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A figure in seconds that stands by itself, and what it may be at most."""
+
+    name: str
+    figure: float
+    at_most: float
+
+    @property
+    def kept(self) -> bool:
+        """Whether the figure is within its bound."""
+        return self.figure <= self.at_most
+
+    def __str__(self) -> str:
+        shown = f"{self.figure * 1000:.1f} ms"
+        return _line(self.name, "", shown, f"{self.at_most * 1000:.0f} ms", self)
+
+
+Result = Ratio | Limit
+
+
+def _line(name: str, measured: str, value: str, bound: str, result: Result) -> str:
+    verdict = "ok" if result.kept else "OVER"
+    return f"{name:<42} {measured:>20} {value:>9}  at most {bound:<7} {verdict}"
 
 
 def command(arguments: Sequence[str], *, cwd: Path | None = None) -> Callable[[], object]:
