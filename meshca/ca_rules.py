@@ -312,8 +312,8 @@ def _is_signed_soundly(name: str, certificate: x509.Certificate) -> Iterator[Ref
 def _is_its_own_issuer(name: str, root: x509.Certificate) -> Iterator[Refusal]:
     """V6: a root signs itself.
 
-    Envoy ends a path only in a self-signed certificate (BoringSSL without partial chains); it
-    takes one for that only when its authority key identifier, if any, is its own.
+    Stricter than Envoy, which takes an issuer for an anchor too: a rotation counts on root-cert
+    naming roots. An authority key identifier, if any, must be its own (RFC 5280 section 4.2.1.1).
     """
     if not is_self_issued(root):
         problem = f"is issued by {shown(root.issuer)}, not by itself"
