@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 import httpx2
 import msgspec
-import yaml  # type: ignore[import-untyped]
+import yaml
 from lightkube import ApiError, Client, KubeConfig
 from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import SingleConfig
