@@ -330,7 +330,7 @@ def test_a_preview_without_a_change_shows_none(after: Meshed) -> None:
 
 def test_whoever_owns_the_workload_goes_on_owning_it(after: Meshed) -> None:
     """Another apply of its own manifest neither conflicts nor restarts it."""
-    after.plane.apply(workload("Deployment", after.namespace, "web", after=True))
+    after.plane.apply(workload("Deployment", after.namespace, "web", meshed=True))
     assert after.rollouts() == 2
 
 
