@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -263,9 +263,25 @@ class Workspace:
             [stored] = azure.of_kind(kind)
         return stored.document
 
+    def import_without_outputs(self) -> None:
+        """Exports the state and imports it again without the stack's outputs."""
+        state = self.exported()
+        for resource in state["deployment"]["resources"]:
+            if resource["type"] == "pulumi:pulumi:Stack":
+                del resource["outputs"]
+        self.run("stack", "import", given=json.dumps(state))
+
+    # -- time ------------------------------------------------------------------------------------
+
     def wait_for_next_move(self) -> None:
         """Waits until the next move of the ledger is legal."""
         wait_until(self.ledger()["nextMove"]["notBefore"])
+
+    def wait_for_window(self) -> None:
+        """Waits until nothing but the posture in force counts any more."""
+        for entry in self.ledger()["window"]:
+            ended = datetime.fromisoformat(entry["until"])
+            wait_until((ended + timedelta(seconds=sum(entry["pace"].values()))).isoformat())
 
 
 def wait_until(moment: str) -> None:
