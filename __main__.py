@@ -1,6 +1,5 @@
 """A plug-in CA for the Istio add-on of one AKS cluster, and its rotation."""
 
-import asyncio
 from pathlib import Path
 
 import pulumi
@@ -40,7 +39,6 @@ async def main() -> pulumi.Inputs:
         name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
         for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))
     }
-    identity = asyncio.create_task(stack.live_add_on_identity(wanted, ledger))
     authority = Authority("authority", wanted, files, admitted.trusted if admitted else None)
     vault = Vault(
         "vault",
@@ -59,7 +57,7 @@ async def main() -> pulumi.Inputs:
         "access",
         wanted.key_vault,
         vault,
-        principal=await identity or cluster.add_on_identity,
+        principal=stack.add_on_identity(wanted, ledger, cluster),
         login=login,
     )
     outputs: pulumi.Inputs = {

@@ -9,7 +9,7 @@ import pulumi
 from pulumi.runtime.config import CONFIG
 from pulumi_azure_native import authorization, containerservice
 
-from components.cluster import ADD_ON
+from components.cluster import ADD_ON, Cluster
 from meshca import words
 from meshca.ledger import Ledger, parse, peer_window
 from meshca.mesh import Mesh
@@ -71,6 +71,16 @@ async def _rotation(stack: str) -> object:
     """
     outputs = await pulumi.StackReference(stack).outputs.future(with_unknowns=True)
     return (outputs or {}).get("rotation")
+
+
+def add_on_identity(
+    settings: Settings, ledger: Ledger | None, cluster: Cluster
+) -> pulumi.Output[str]:
+    """Object id of the add-on's identity: in the live cluster, or in the one that is being made."""
+    live: pulumi.Output[str | None] = pulumi.Output.from_input(
+        live_add_on_identity(settings, ledger)
+    )
+    return live.apply(lambda identity: identity or cluster.add_on_identity)
 
 
 async def live_add_on_identity(settings: Settings, ledger: Ledger | None) -> str | None:

@@ -4,16 +4,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pulumi
 import pytest
 
+from components.attempt import AttemptRecord
+from components.authority import Authority
+from components.vault import BundleSecrets, Vault
 from meshca import certificates
-from tests.components.cloud import SECRET, SELF_SIGNED, SIGNED, VAULT
+from meshca.plan import plan
+from tests.components.cloud import SECRET, SELF_SIGNED, SIGNED, VAULT, Cloud
 from tests.components.recorder import STASH, Request, Run, Secret
 from tests.components.stacks import (
     GENERATED,
     OFFLINE,
+    Clock,
     Stack,
     changed,
+    component,
     offline,
 )
 
@@ -227,3 +234,21 @@ def test_values_follow_from_the_certificates(first_up: Run) -> None:
     """The engine knows that a secret changes with the certificates it is made of."""
     issuer = first_up.one(SIGNED, "issuer-a1")
     assert all(request.depends_on(issuer) for request in first_up.of(SECRET).values())
+
+
+def test_a_certificate_that_cannot_be_read_ends_in_one_line() -> None:
+    """What pulumi-tls answers is read before anything is made of it; what cannot be read is told
+    without a traceback."""
+
+    def build(settings: Any, files: Any) -> None:
+        admitted = plan(settings, files, ledger=None, now=Clock()())
+        assert admitted is not None
+        vault = Vault("vault", settings.key_vault, resource_group="group", tenant="tenant")
+        authority = Authority("authority", settings, files, admitted.trusted)
+        attempt = AttemptRecord("attempt", admitted, None)
+        BundleSecrets("secrets", settings, admitted, authority, vault, attempt, None)
+
+    with pytest.raises(pulumi.RunError) as refused:
+        component(build, cloud=Cloud(shows={"issuer-a1": {"certPem": "nonsense"}}))
+    assert str(refused.value).startswith("no-certificate: a1 holds no certificate")
+    assert "\n" not in str(refused.value)

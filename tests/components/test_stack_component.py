@@ -68,7 +68,7 @@ def test_another_output_that_is_not_known_does_not_hide_the_ledger(ledger: dict[
 def test_every_peer_is_read_once_and_this_stack_is_not(ledger: dict[str, Any]) -> None:
     """A list that all stacks share names each stack: this one is passed over, a peer that is named
     twice counts once. The engine would refuse to read one stack under one name twice."""
-    cloud = Cloud(stacks={PEER: {"rotation": ledger}})
+    cloud = Cloud(stacks={PEER: {"rotation": ledger}, NAME: {"rotation": ledger}})
     held = ask(lambda: learned.peer_ledgers([PEER, NAME, PEER]), cloud)
     assert [entry.peer for entry in held] == [PEER]
 
