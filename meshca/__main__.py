@@ -71,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     _declare_root(commands)
     _declare_sign(commands)
     _declare_report(commands)
+    _declare_fleet(commands)
     return top
 
 
@@ -278,6 +279,44 @@ def _report_preview(arguments: Arguments) -> int:
     )
     print(report_markdown.markdown(found, now=_now()), end="")
     return OK if found.admitted else REFUSED
+
+
+# fleet
+
+
+def _declare_fleet(commands: Commands) -> None:
+    declared = command(
+        commands,
+        "fleet",
+        _fleet,
+        "Show where the meshes of the backend stand; ends with 1 when one needs attention.",
+    )
+    declared.add_argument(
+        "stacks", nargs="*", metavar="STACK", help="only these; by default, all of the backend"
+    )
+    declared.add_argument(
+        "--html", metavar="FILE", type=Path, help="write one self-contained page to FILE too"
+    )
+    declared.add_argument(
+        "--days",
+        type=_days,
+        default=30,
+        help="how soon an end needs attention (default: %(default)s)",
+    )
+
+
+def _fleet(arguments: Arguments) -> int:
+    from meshca import fleet, fleet_backend, fleet_page
+
+    members = fleet_backend.members(arguments.stacks or fleet_backend.every_stack())
+    now, within = _now(), timedelta(days=arguments.days)
+    print("\n".join(fleet.table(members, now=now)))
+    found = fleet.concerns(members, now=now, within=within)
+    for stack, concern in found:
+        print(f"{stack}: {concern}", file=sys.stderr)
+    if arguments.html is not None:
+        fleet_page.write(arguments.html, fleet_page.page(members, now=now, within=within))
+    return REFUSED if found else OK
 
 
 # What the commands share
