@@ -235,7 +235,7 @@ class Recorder(mocks.MockMonitor):
 
     def _held(self, urn: str, name: str, value: Any) -> resource_pb2.RegisterResourceResponse:
         held = struct_pb2.Struct()
-        held.update({"input": value})
+        held.update({"input": _encoded(value)})
         return resource_pb2.RegisterResourceResponse(urn=urn, id=name, object=held)
 
     def _run_hooks(
@@ -371,6 +371,15 @@ def _plain(value: Any) -> Any:
             return _plain(value["value"])
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _encoded(value: Any) -> Any:
+    """A decoded value in the form in which the wire carries what is not known."""
+    if value is UNKNOWN:
+        return rpc.UNKNOWN
+    if isinstance(value, Mapping):
+        return {key: _encoded(inner) for key, inner in value.items()}
+    return [_encoded(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _make_secret(value: struct_pb2.Value) -> None:
