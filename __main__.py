@@ -13,7 +13,7 @@ from components.cluster import Cluster
 from components.ledger import clock, rotation
 from components.refusing import refusing
 from components.vault import BundleSecrets, Vault
-from meshca import material, mesh, settings
+from meshca import material, mesh
 from meshca.plan import plan
 
 
@@ -22,7 +22,7 @@ async def main() -> pulumi.Inputs:
     login = stack.Login()
     with refusing():
         ledger = await stack.own_ledger()
-        wanted = settings.load(stack.configuration())
+        wanted = stack.configured()
         files = material.read(wanted, Path.cwd())
         peers = await stack.peer_ledgers(wanted.peers)
         admitted = plan(wanted, files, ledger=ledger, peers=peers, now=clock())

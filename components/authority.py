@@ -94,7 +94,7 @@ class Authority(pulumi.ComponentResource):
         options = pulumi.ResourceOptions(parent=self)
         if issuer.key is KeySource.GENERATED:
             self.keys[name] = _private_key(
-                f"issuer-{name}-key", issuer.algorithm or Algorithm.ECDSA_P256, options
+                f"issuer-{name}-key", issuer.key_algorithm, options
             ).private_key_pem_pkcs8
         elif issuer.key is KeySource.SECRET:
             self.keys[name] = pulumi.Output.secret(certificates.encode_key(material.keys[name]))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pulumi
-from pulumi.runtime.config import CONFIG
+from pulumi.runtime.config import CONFIG, is_config_secret
 from pulumi_azure_native import authorization, containerservice
 
 from components.cluster import ADD_ON, Cluster
@@ -15,12 +15,13 @@ from meshca.ledger import Ledger, parse, peer_window
 from meshca.mesh import Mesh
 from meshca.plan import Plan
 from meshca.rotation import Held
-from meshca.settings import Settings
+from meshca.settings import Settings, load
 
 
-def configuration() -> dict[str, Any]:
-    """The whole stack configuration as Pulumi hands it over, secrets decrypted."""
-    return dict(CONFIG.get())
+def configured() -> Settings:
+    """The settings of this stack. Raises SettingsError with every mistake in its configuration."""
+    config: dict[str, Any] = dict(CONFIG.get())
+    return load(config, secret={key for key in config if is_config_secret(key)})
 
 
 class Login:

@@ -97,9 +97,13 @@ class BundleSecrets(pulumi.ComponentResource):
             issued, private_key = cast(tuple[Issued, str | None], known)
             return issued.bundle(key=private_key, leaf_ttl=settings.leaf_ttl)
 
-        self.issued = pulumi.Output.all(**authority.roots, **authority.issuers).apply(issue)
-        self.described = pulumi.Output.all(self.issued, attempt.recorded).apply(describe)
-        values = pulumi.Output.all(self.issued, key).apply(assemble)
+        every = {**authority.roots, **authority.issuers}
+        # Only what the posture is made of: a root that is being generated beside it must not make
+        # the secrets unknown in a preview.
+        posture = pulumi.Output.all(**{name: every[name] for name in plan.made_of}).apply(issue)
+        self.issued = pulumi.Output.all(**every).apply(issue)
+        self.described = pulumi.Output.all(posture, attempt.recorded).apply(describe)
+        values = pulumi.Output.all(posture, key).apply(assemble)
         tags: dict[str, pulumi.Output[Mapping[str, str]]] = {}
         before: list[pulumi.Resource] = [attempt]
         for secret in secrets.WRITE_ORDER:

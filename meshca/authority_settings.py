@@ -109,3 +109,8 @@ class Issuer(Model):
         SubjectText | None,
         Setting("Common name of the issuer; by default derived from its name", SUBJECT_ALLOWED),
     ] = None
+
+    @property
+    def key_algorithm(self) -> Algorithm:
+        """The algorithm of a generated key."""
+        return self.algorithm or Algorithm.ECDSA_P256

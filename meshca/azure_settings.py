@@ -53,9 +53,9 @@ def _consecutive(revisions: tuple[str, ...]) -> tuple[str, ...]:
     return revisions
 
 
-def _one_second(interval: str) -> str:
-    if durations.parse(interval) < timedelta(seconds=1):
-        raise ValueError("too short")
+def _within_a_day(interval: str) -> str:
+    if not timedelta(seconds=1) <= durations.parse(interval) <= timedelta(hours=24):
+        raise ValueError("out of range")
     return interval
 
 
@@ -114,13 +114,13 @@ class Cluster(Model):
     )
     rotation_poll_interval: Annotated[
         str,
-        AfterValidator(_one_second),
+        AfterValidator(_within_a_day),
         # The driver's flag of the same name is a Go duration.
         StringConstraints(pattern="^[0-9hms]+$"),
         WithJsonSchema({"type": "string", "pattern": durations.GO_PATTERN}),
         Setting(
             "How often the Secrets Store CSI driver looks for new secrets",
-            "a duration in h, m and s such as 20s or 2m, at least 1s",
+            "a duration in h, m and s such as 20s or 2m, 1s to 24h",
         ),
     ] = "2m"
     mesh: Annotated[bool, Setting("Whether the mesh is on", SWITCH_ALLOWED)] = True

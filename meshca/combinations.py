@@ -100,6 +100,13 @@ def _issuers(stack: _Stack) -> Found:
         yield from _without_effect(at, issuer)
 
 
+def _names(stack: _Stack) -> Found:
+    """Roots and issuers share the tables of names that the ledger and the outputs keep."""
+    for name in stack.issuers:
+        if name in stack.roots:
+            yield ("issuers", name), show(("issuers", name), name), "a name that no root has"
+
+
 def _under_generated_root(at: Path, issuer: Raw, root_name: str, generated: object) -> Found:
     because = f"root {root_name} is generated, so the program signs this issuer"
     if "certificate" in issuer:
@@ -251,6 +258,10 @@ def _resource_groups(stack: _Stack) -> Found:
     parts = [stack.raw.get(key) for key in ("cluster", "keyVault")]
     used = [part.get("resourceGroup") for part in parts if isinstance(part, dict)]
     named = [group for group in used if isinstance(group, str)]
+    # ARM does not distinguish them, Pulumi would make two resources of them.
+    if len(set(named)) > len({group.lower() for group in named}):
+        at = ("keyVault", "resourceGroup")
+        yield at, show(at, named[1]), f"{named[0]}, as the cluster's is spelt"
     if not isinstance(groups, list) or not named:
         return
     for index, group in enumerate(groups):
@@ -278,6 +289,7 @@ def _workloads(stack: _Stack) -> Found:
 
 RULES = (
     _roots,
+    _names,
     _issuers,
     _keys,
     _rotation,

@@ -20,11 +20,15 @@ class Issued:
     """A plan together with the certificates of its roots and issuers."""
 
     def __init__(self, plan: Plan, pems: Mapping[str, str]) -> None:
-        """`pems` maps the names of roots and issuers to their certificates."""
+        """`pems` maps the names of roots and issuers to their certificates.
+
+        Those of the posture are enough for the secrets and the bundle; the ledger takes them all.
+        """
         self.plan = plan
         self.certificates: Mapping[Identity, x509.Certificate] = {
             member.identity: certificates.parse_certificate(pems[member.name], where=member.name)
             for member in plan.members.values()
+            if member.name in pems
         }
 
     def records(self) -> Mapping[Identity, Record]:

@@ -74,6 +74,11 @@ class Plan:
         """The names of the roots that the posture trusts."""
         return frozenset(self.named(identity) for identity in self.posture.trust)
 
+    @property
+    def made_of(self) -> frozenset[str]:
+        """The names of the roots and issuers of the posture."""
+        return frozenset(self.named(identity) for identity in self.posture.members())
+
     def named(self, identity: Identity) -> str:
         """The configuration's name of a root or an issuer of the posture."""
         return self.members[identity].name

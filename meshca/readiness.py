@@ -3,13 +3,25 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from cryptography import x509
+
 from meshca import bundle, certificates
 from meshca.ledger import Ledger
 from meshca.material import Material
 from meshca.members import Member
 from meshca.refusals import Refusal, iso
 from meshca.rotation import Identity, Pace, Phase, Posture
-from meshca.settings import Settings
+from meshca.settings import Algorithm, KeySource, Settings
+from meshca.x509_facts import key_kind
+
+KEY_KINDS: Mapping[Algorithm, str] = {
+    Algorithm.RSA_2048: "RSA 2048",
+    Algorithm.RSA_3072: "RSA 3072",
+    Algorithm.RSA_4096: "RSA 4096",
+    Algorithm.ECDSA_P256: "secp256r1",
+    Algorithm.ECDSA_P384: "secp384r1",
+}
+"""What `key_kind` says of a key that was made by an algorithm of the settings."""
 
 SIGNER_LIFETIMES = 6
 """A certificate must have this many leaf lifetimes left when a move brings it in: SPIRE keeps the
@@ -56,7 +68,33 @@ def certificate_refusals(
             )
             if (key := material.keys.get(member.name)) is not None:
                 refusals += certificates.key_refusals(member.name, member.certificate, key)
+            refusals += _algorithm_refusals(settings, member.name, member.certificate)
     return refusals or _bundle_refusals(settings, material, known, wanted, judged_at)
+
+
+def _algorithm_refusals(
+    settings: Settings, name: str, certificate: x509.Certificate
+) -> list[Refusal]:
+    """`another-algorithm`: a key that the stack made stays what its certificate was signed for.
+
+    Another algorithm would make another key, and pulumi-tls forgets the one it replaces.
+    """
+    issuer = settings.issuers[name]
+    if issuer.key is not KeySource.GENERATED:
+        return []
+    signed = key_kind(certificate.public_key())
+    if KEY_KINDS[issuer.key_algorithm] == signed:
+        return []
+    return [
+        Refusal(
+            "another-algorithm",
+            f"issuer {name} is configured with a key of {issuer.key_algorithm}, but its "
+            f"certificate was signed for one of {signed}",
+            f"Set `issuers.{name}.algorithm` back; a key of another kind belongs to a new issuer "
+            "with a name of its own.",
+            (certificates.reference(name, certificate),),
+        )
+    ]
 
 
 def _bundle_refusals(

@@ -6,7 +6,7 @@ models (`python -m meshca.schema`), so an editor and the program agree on every 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -40,7 +40,7 @@ from .fields import (
     keys_of,
     one_of,
 )
-from .mistakes import Mistake, Path, SettingsError, from_validation
+from .mistakes import Mistake, Path, SettingsError, from_validation, spell
 from .rotation import Phase, stance
 from .workload_settings import Workload, WorkloadKind
 
@@ -225,11 +225,17 @@ _TEXT = frozenset(
 """Settings that are text; Pulumi hands over the others as JSON text."""
 
 
-def load(config: Mapping[str, object], *, namespace: str = NAMESPACE) -> Settings:
+def load(
+    config: Mapping[str, object],
+    *,
+    secret: Collection[str] | None = None,
+    namespace: str = NAMESPACE,
+) -> Settings:
     """The settings in a stack's configuration; SettingsError with every mistake in it.
 
     `config` maps `namespace:key` to what Pulumi hands over: text for scalars, JSON text (or the
-    decoded value) for everything else. Keys of other namespaces are not looked at.
+    decoded value) for everything else. Keys of other namespaces are not looked at. `secret` names
+    the keys that are encrypted in the stack file; private keys must be (None: it is not known).
     """
     prefix = f"{namespace}:"
     raw: dict[str, Any] = {
@@ -237,10 +243,37 @@ def load(config: Mapping[str, object], *, namespace: str = NAMESPACE) -> Setting
     }
     raw = {key: value if key in _TEXT else _decoded(value) for key, value in raw.items()}
     settings, mistakes, readable = _validated(raw, namespace)
-    mistakes = {**combinations.find(readable, namespace), **mistakes}
+    mistakes = {
+        **combinations.find(readable, namespace),
+        **(_in_plain_text(raw, secret, namespace) if secret is not None else {}),
+        **mistakes,
+    }
     if mistakes or settings is None:
         raise SettingsError(mistakes[path] for path in sorted(mistakes))
     return settings
+
+
+def _in_plain_text(
+    raw: Mapping[str, Any], secret: Collection[str], namespace: str
+) -> dict[Path, Mistake]:
+    """Private keys that stand in the stack file for everyone to read.
+
+    Pulumi calls a key secret as soon as anything in it is.
+    """
+    paths: list[Path] = [("issuerKeys",)] if raw.get("issuerKeys") else []
+    cluster = raw.get("cluster")
+    if isinstance(cluster, Mapping) and "kubeconfig" in cluster:
+        paths.append(("cluster", "kubeconfig"))
+    return {
+        path: Mistake(
+            spell(namespace, path),
+            "plain text",
+            "a secret: take it out of the stack file, replace the key that was in it, and use "
+            "`pulumi config set --secret --path`",
+        )
+        for path in paths
+        if f"{namespace}:{path[0]}" not in secret
+    }
 
 
 def _validated(

@@ -300,7 +300,7 @@ def deploy(
 def _deploy(
     program: Callable[[], object], recorder: Recorder, config: dict[str, str], preview: bool
 ) -> None:
-    set_all_config(config)
+    set_all_config(config, [key for key in config if key == f"{PROJECT}:issuerKeys"])
     information = recorder.GetDeploymentInfo(empty_pb2.Empty())  # type: ignore[no-untyped-call]
     configure(
         mocks.MockSettings(  # type: ignore[no-untyped-call]

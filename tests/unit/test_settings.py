@@ -408,17 +408,31 @@ ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
     "poll interval without unit": (
         {"cluster.rotationPollInterval": "20"},
         'cluster.rotationPollInterval: "20" is not allowed; '
-        "allowed: a duration in h, m and s such as 20s or 2m, at least 1s",
+        "allowed: a duration in h, m and s such as 20s or 2m, 1s to 24h",
     ),
     "poll interval in days, which the driver cannot read": (
         {"cluster.rotationPollInterval": "1d"},
         'cluster.rotationPollInterval: "1d" is not allowed; '
-        "allowed: a duration in h, m and s such as 20s or 2m, at least 1s",
+        "allowed: a duration in h, m and s such as 20s or 2m, 1s to 24h",
     ),
     "poll interval of nothing": (
         {"cluster.rotationPollInterval": "0s"},
         'cluster.rotationPollInterval: "0s" is not allowed; '
-        "allowed: a duration in h, m and s such as 20s or 2m, at least 1s",
+        "allowed: a duration in h, m and s such as 20s or 2m, 1s to 24h",
+    ),
+    "poll interval of more than a day": (
+        {"cluster.rotationPollInterval": "25h"},
+        'cluster.rotationPollInterval: "25h" is not allowed; '
+        "allowed: a duration in h, m and s such as 20s or 2m, 1s to 24h",
+    ),
+    "issuer with the name of a root": (
+        {"issuers.a": {"root": "a"}},
+        'issuers.a: "a" is not allowed; allowed: a name that no root has',
+    ),
+    "resource group in another case": (
+        {"cluster.resourceGroup": "mesh-group", "keyVault.resourceGroup": "Mesh-Group"},
+        'keyVault.resourceGroup: "Mesh-Group" is not allowed; '
+        "allowed: mesh-group, as the cluster's is spelt",
     ),
     "mesh as text": (
         {"cluster.mesh": "yes"},
@@ -1035,3 +1049,32 @@ def test_settings_do_not_show_issuer_keys() -> None:
     """Printing the settings prints no key."""
     known = read(issuers__b1__key="secret", issuerKeys={"b1": PEM})
     assert "MC4CAQ" not in f"{known!r}{known}{known.model_dump()}{known.model_dump_json()}"
+
+
+def test_a_private_key_in_plain_text_is_refused() -> None:
+    """Keys and kubeconfigs must be encrypted in the stack file; the line does not repeat them."""
+    config = as_pulumi(
+        changed(
+            {
+                "issuers.b1.key": "secret",
+                "issuerKeys": {"b1": PEM},
+                "cluster.kubeconfig": "token: hush",
+            }
+        )
+    )
+    allowed = (
+        "plain text is not allowed; allowed: a secret: take it out of the stack file, replace the "
+        "key that was in it, and use `pulumi config set --secret --path`"
+    )
+    with pytest.raises(SettingsError) as caught:
+        load(config, secret={"aks-istio-ca:roots"})
+    assert str(caught.value).splitlines() == [
+        f"aks-istio-ca:cluster.kubeconfig: {allowed}",
+        f"aks-istio-ca:issuerKeys: {allowed}",
+    ]
+
+
+def test_encrypted_keys_are_taken() -> None:
+    """Pulumi calls the whole setting secret when one part of it is."""
+    config = as_pulumi(changed({"issuers.b1.key": "secret", "issuerKeys": {"b1": PEM}}))
+    assert load(config, secret={"aks-istio-ca:issuerKeys"}).issuer_keys.keys() == {"b1"}
