@@ -1,7 +1,8 @@
 """The operator's commands: `python -m meshca --help`.
 
 Exit codes: 0 when all is well, 1 when something is refused, 2 when the command is used wrongly.
-Refusals of `check` are its result and go to stdout; those of other commands go to stderr.
+Refusals of `check` are its result and go to stdout; those of other commands go to stderr. `verify`
+ends with 3 when its worst finding is a warning, with 4 when it is an error.
 
 argparse rather than typer: typer builds a pydantic model for each parameter, and importing the two
 takes longer than all that `check` does. For the same reason a command imports what it needs only
@@ -317,6 +318,41 @@ def _fleet(arguments: Arguments) -> int:
     if arguments.html is not None:
         fleet_page.write(arguments.html, fleet_page.page(members, now=now, within=within))
     return REFUSED if found else OK
+
+
+# verify
+
+
+def _declare_verify(commands: Commands) -> None:
+    declared = command(
+        commands,
+        "verify",
+        _verify,
+        "Look into the cluster: does istiod use what the stack recorded, and who lags?",
+    )
+    declared.add_argument(
+        "--stack", metavar="NAME", help="the stack (default: the one that is selected)"
+    )
+    declared.add_argument(
+        "--kubeconfig",
+        metavar="FILE",
+        type=Path,
+        help="of the cluster (default: cluster.kubeconfig of the stack, else kubectl's own with "
+        "the context that is called as the cluster)",
+    )
+    declared.add_argument(
+        "--ledger",
+        metavar="FILE",
+        help="the output `rotation`, in place of asking the stack for it; - for stdin",
+    )
+    declared.add_argument("--json", action="store_true", help="print JSON for machines")
+
+
+def _verify(arguments: Arguments) -> int:
+    from meshca import verify_command
+
+    source = verify_command.Source(arguments.stack, arguments.kubeconfig, arguments.ledger)
+    return verify_command.main(source, as_json=arguments.json)
 
 
 # What the commands share

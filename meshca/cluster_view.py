@@ -6,9 +6,8 @@ API server becomes one line; kubeconfigs are never shown.
 """
 
 import email.utils
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from types import TracebackType
@@ -28,6 +27,7 @@ from lightkube.resources.core_v1 import ConfigMap, Event, Pod
 from lightkube.types import PatchType
 
 from meshca import certificates
+from meshca.cluster_facts import IstiodPod, MeshedPod
 from meshca.evidence import Replica, Seen
 from meshca.istiod_log import IstiodLog
 from meshca.refusals import Refusal, Refused
@@ -75,36 +75,6 @@ class UnreachableError(ConnectionError):
 
 class ForbiddenError(Exception):
     """The API server refuses a request, and will again; its text is the API server's."""
-
-
-@dataclass(frozen=True, slots=True)
-class MeshedPod:
-    """A pod with an Istio proxy that has not ended."""
-
-    namespace: str
-    name: str
-    created: datetime
-    ending: bool
-    """Whether it is being deleted: it serves on until its grace period is over."""
-    owner: str
-    """What it belongs to, such as `ReplicaSet web-5d4`; empty for a pod of its own."""
-
-    def __str__(self) -> str:
-        return f"{self.namespace}/{self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class IstiodPod:
-    """An istiod pod, as far as its start and its volume tell."""
-
-    name: str
-    revision: str
-    ending: bool
-    ready: bool
-    status: str
-    """As `kubectl get pods` shows it, such as `Running` or `Init:0/2`."""
-    mounts_certificates: bool
-    """Whether the plug-in CA is among its volumes, by the Secrets Store CSI driver."""
 
 
 class ClusterView:
@@ -160,7 +130,11 @@ class ClusterView:
 
     def look(self) -> Seen:
         """What istiod shows of its CA now: each replica's log, each namespace's trust."""
-        return Seen(tuple(map(self._replica, self.istiods())), self.trust())
+        return Seen(tuple(self.replicas(self.istiods())), self.trust())
+
+    def replicas(self, pods: Sequence[IstiodPod]) -> list[Replica]:
+        """What the logs of istiods say; those read before are only read on."""
+        return [self._replica(pod) for pod in pods]
 
     def istiods(self) -> list[IstiodPod]:
         """Every istiod pod that has not ended, by name."""

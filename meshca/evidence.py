@@ -80,7 +80,9 @@ def shows(expected: Expected, replica: Replica) -> bool:
 
 def missing(expected: Expected, seen: Seen) -> list[str]:
     """What is not there yet, a line each; nothing when all of it is."""
-    lines = [_about(expected, replica) for replica in seen.replicas if not shows(expected, replica)]
+    lines = [
+        describe(expected, replica) for replica in seen.replicas if not shows(expected, replica)
+    ]
     if not seen.replicas:
         lines.append("no istiod runs")
     if not seen.trust:
@@ -99,7 +101,8 @@ def wanted(expected: Expected) -> str:
     return f"trust in {trust}, leaves signed by {expected.signer.name}, chain {chain}"
 
 
-def _about(expected: Expected, replica: Replica) -> str:
+def describe(expected: Expected, replica: Replica) -> str:
+    """What a replica shows, in the names of what is expected."""
     if replica.trouble is not None:
         return f"{replica.name}: {replica.trouble}"
     if not replica.chain:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,6 +66,14 @@ class Plane:
         self._plane.stop()
         self._kubelet.join(10.0)
         self.client.close()
+
+    def wait_for(self, condition: Callable[[], bool], timeout: float = 20.0) -> None:
+        """Return once `condition` holds."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError("waited in vain")
+            time.sleep(0.1)
 
     def hold(self, namespace: str) -> None:
         """Let no new pod of a namespace get ready, until `let_go`."""

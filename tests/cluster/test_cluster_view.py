@@ -13,6 +13,7 @@ from lightkube.resources.core_v1 import Pod
 
 from lab.mesh.pods import Events
 from meshca import certificates, cluster_view, restarts
+from meshca.cluster_facts import MeshedPod
 from meshca.cluster_view import ClusterView, ForbiddenError, UnreachableError
 from meshca.evidence import Replica
 from meshca.istiod_log import Served
@@ -150,7 +151,7 @@ def test_a_meshed_pod_has_age_and_owner(plane: Plane, view: ClusterView, namespa
     plane.apply(workload("StatefulSet", namespace, "db", meshed=True))
     plane.apply(pod(namespace, "alone", **SIDECAR))
     deadline = time.monotonic() + 10.0
-    found: dict[str, cluster_view.MeshedPod] = {}
+    found: dict[str, MeshedPod] = {}
     while len(found) < 2 and time.monotonic() < deadline:
         found = {each.name: each for each in view.meshed_pods() if each.namespace == namespace}
     assert (found["db-0"].owner, found["alone"].owner) == ("StatefulSet db", "")

@@ -20,7 +20,8 @@ from components import workloads
 from components.refusing import refusing
 from lab import layout
 from meshca import restarts
-from meshca.cluster_view import ForbiddenError, MeshedPod, UnreachableError
+from meshca.cluster_facts import MeshedPod
+from meshca.cluster_view import ForbiddenError, UnreachableError
 from meshca.evidence import Expected, Named, Replica, Seen
 from meshca.istiod_log import Served
 from meshca.ledger import Attempt, Ledger, Restarts
