@@ -73,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     _declare_sign(commands)
     _declare_report(commands)
     _declare_fleet(commands)
+    _declare_verify(commands)
     return top
 
 
