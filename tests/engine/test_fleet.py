@@ -32,7 +32,7 @@ def fleet(
 def test_a_root_rotation_goes_through_the_fleet_phase_by_phase(
     fleet: tuple[Workspace, Workspace], authorities: dict[str, Authority]
 ) -> None:
-    """No cluster signs under the new root before all trust it, nor drops the old while one signs."""
+    """No cluster signs under the new root before all trust it, nor drops one in use."""
     west, east = fleet
     a, b = (stacks.reference(name, authorities[name]) for name in ("a", "b"))
 
