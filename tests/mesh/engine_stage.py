@@ -30,13 +30,16 @@ from tests.material import Authority
 ISSUERS: Final = ("a1", "a2", "b1", "b2")
 """Each under the root that its first letter names."""
 
-LEAF_TTL: Final = 10.0
-"""Seconds; twice the time that an istiod may take to restart on a loaded machine."""
+LEAF_TTL: Final = 8.0
+"""Seconds; half of it is what an istiod may take to come back before a leaf ends."""
 
-SLACK: Final = 3.0
-"""Seconds: room for two rounds of polls that fail, as there is with the defaults."""
+SLACK: Final = 2.0
+"""Seconds: room for a round of polls that fails, as there is with the defaults."""
 
 POLL: Final = 1.0
+
+RENEWAL: Final = LEAF_TTL / 2 + POLL
+"""Seconds in which every proxy asks for a new leaf: agents do at half of its life."""
 
 CONFIG: Final[Mapping[str, Any]] = {
     "leafTtl": f"{LEAF_TTL:.0f}s",
@@ -111,10 +114,7 @@ class EngineStage:
         self.stack.want(stance)
 
     def rotate(self, old: str, new: str, *, handshakes: int = 0) -> list[Phase]:
-        """Go through the four phases; the last is held for the window that nobody waits for.
-
-        Each of the three phases that write lasts for at least so many handshakes.
-        """
+        """Go through the four phases; each of the three that write has so many handshakes."""
         phases = []
         for stance in (f"distribute {old} {new}", f"switch {old} {new}", f"retire {old} {new}"):
             with self.mesh.phase(stance) as counted:
@@ -124,7 +124,6 @@ class EngineStage:
             phases.append(counted)
         with self.mesh.phase(f"steady {new}") as counted:
             self.move(f"steady {new}")
-            self.mesh.let_pass(LEAF_TTL)
         return [*phases, counted]
 
     def wait_for_handshakes(self, counted: Phase, handshakes: int) -> None:
@@ -165,7 +164,6 @@ class EngineStage:
         finally:
             faults.release(self.state, fault)
             running.join()
-            faults.clear(self.state)
         assert ended == [""], ended
 
     def kill_after_write(self, number: int) -> None:
@@ -177,8 +175,26 @@ class EngineStage:
         fault = faults.pause(self.state, "secrets/write", first=number)
         with self.stack.up_in_background():
             assert faults.wait_until_struck(self.state, fault)
-        faults.clear(self.state)
+        faults.release(self.state, fault)
         self.stack.run("cancel", "--yes")
+
+    def poll_and_renew(self) -> None:
+        """Let every istiod read what the vault holds now, and every proxy renew from it."""
+        self.mesh.poll()
+        self.mesh.let_pass(RENEWAL)
+
+    def restart_istiods(self) -> None:
+        """Delete every istiod at once; return when new ones serve."""
+        gone = {each.name for each in self.mesh.istiods}
+        self.mesh.restart_istiod()
+        self.mesh.wait_for(
+            lambda: self.mesh.is_ready and gone.isdisjoint(each.name for each in self.mesh.istiods),
+            "new istiods",
+        )
+
+    def calls(self, fault: int) -> int:
+        """Return how many calls have met a fault, or come too early or too late for it."""
+        return next(each.calls for each in faults.all_(self.state) if each.number == fault)
 
     def revoke(self) -> None:
         """Take from the add-on's identity what the program has granted."""

@@ -60,16 +60,14 @@ class Stage:
         order: Iterable[str] = WRITE_ORDER,
         *,
         hold: float,
-        handshakes: int = 0,
     ) -> Phase:
-        """Write a bundle, then keep traffic running for `hold` seconds and `handshakes` requests.
+        """Write a bundle, then keep traffic running for `hold` seconds.
 
         Seconds count from the last write, as the guard's windows do.
         """
         with self.mesh.phase(name) as counted:
             self.cloud.write(texts, order)
             self.mesh.let_pass(hold)
-            self.mesh.wait_for(lambda: counted.handshakes >= handshakes, f"{handshakes} handshakes")
         return counted
 
     def write_and_poll(self, texts: Texts, names: Iterable[str]) -> None:
