@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from tests.docs.mesh import ISSUERS, steady_mesh
+from tests.docs.mesh import ISSUERS
 from tests.engine.workspace import Workspace
-from tests.golden.documents import DOCUMENTS, Fence, fences
+from tests.golden.documents import DOCUMENTS, README, ROOT, Fence, fences
 
 TIMEOUT = 180
 """Seconds after which a block of commands counts as hung."""
@@ -23,17 +23,13 @@ def sections() -> list[ParameterSet]:
     """Every section with commands that a test runs, by document and title."""
     found = []
     for document in DOCUMENTS:
+        if document == README:
+            continue  # tests/unit/test_docs.py finds each of its commands somewhere else
         blocks = list(fences(document.read_text()))
         for title in dict.fromkeys(block.section for block in blocks if block.runs):
             mine = [block for block in blocks if block.section == title]
             found.append(pytest.param(document.name, mine, id=f"{document.stem}: {title or 'top'}"))
     return found
-
-
-@pytest.fixture(scope="session")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A converged stack, steady in a1, that no test changes."""
-    return steady_mesh(tmp_path_factory.mktemp("documents") / "steady")
 
 
 @pytest.mark.parametrize(("document", "blocks"), sections())
@@ -42,6 +38,7 @@ def test_a_section_can_be_followed(
 ) -> None:
     """The commands of a section, run in order, succeed or are refused, and show what is said."""
     mesh = steady.copy(tmp_path / "mesh")
+    (mesh.directory / "policy").symlink_to(ROOT / "policy")
     forget_others(mesh, "".join(block.body for block in blocks))
     output = ""
     for block in blocks:

@@ -10,7 +10,7 @@ import pytest
 
 from lab import layout
 from tests.docs.github import ITSELF, REPOSITORY, TOKEN, Comments, served
-from tests.docs.mesh import CONFIGURATION, make_certificates, steady_mesh
+from tests.docs.mesh import CONFIGURATION, make_certificates
 from tests.engine.workspace import Workspace
 
 SCRIPTS = layout.ROOT / ".github" / "scripts"
@@ -246,12 +246,6 @@ def test_up_brings_a_stack_up_until_its_mesh_is_enabled(tmp_path: Path) -> None:
     assert mesh.outputs()["mesh"] == "enabled"
     assert "Phase    steady a1, since " in ended.stdout
     assert summary.read_text().startswith("## test\n```text\nPhase    steady a1")
-
-
-@pytest.fixture(scope="module")
-def steady(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A converged stack that no test changes."""
-    return steady_mesh(tmp_path_factory.mktemp("scripts") / "steady")
 
 
 def test_up_writes_nothing_that_its_preview_refuses(steady: Workspace, tmp_path: Path) -> None:

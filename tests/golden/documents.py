@@ -22,6 +22,7 @@ from meshca.picture import phases
 from meshca.rotation import Phase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+README = ROOT / "README.md"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 LANGUAGES = {"sh", "text", "yaml", "json", "mermaid", "python"}
 TAGS = {"azure", "ci", "now", "refused"}

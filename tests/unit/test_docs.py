@@ -9,6 +9,7 @@ import pytest
 from tests.golden.documents import (
     DOCUMENTS,
     LANGUAGES,
+    README,
     ROOT,
     TAGS,
     anchors,
@@ -19,6 +20,7 @@ from tests.golden.documents import (
 
 ROTATION = ROOT / "docs" / "rotation.md"
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
+VERIFY = "## What verify finds\n"
 
 
 @pytest.fixture(params=DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
@@ -49,6 +51,23 @@ def test_blocks_follow_the_convention(document: Path) -> None:
         assert fence.language in LANGUAGES, f"{document.name}, line {fence.line}"
         known = {tag.partition("=")[0] for tag in fence.tags} <= TAGS
         assert known, f"{document.name}, line {fence.line}: {fence.tags}"
+
+
+def commands(text: str) -> set[str]:
+    """The commands in a document's blocks of commands, one by one and without comments."""
+    blocks = [fence for fence in fences(text) if fence.language == "sh"]
+    lines = [line.partition(" #")[0] for fence in blocks for line in fence.body.splitlines()]
+    return {part.strip() for line in lines for part in line.split("&&") if part.strip()}
+
+
+def test_the_commands_of_the_readme_are_run_elsewhere() -> None:
+    """Every command of the README is a target of make, or a command of a document that is run."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)
+    known = {f"make {target}" for target in targets} | {". .lab/env"}
+    for document in DOCUMENTS:
+        if document != README:
+            known |= commands(document.read_text())
+    assert commands(README.read_text()) - known == set()
 
 
 def test_links_lead_somewhere(document: Path) -> None:
@@ -92,9 +111,31 @@ def _ids(node: ast.AST) -> set[str]:
     return {text} if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", text) else set()
 
 
-def explained_ids() -> list[str]:
-    """The ids in the first column of the tables of docs/troubleshooting.md."""
-    return re.findall(r"^\| `([a-z-]+)` \|", TROUBLESHOOTING.read_text(), re.M)
+def finding_ids() -> set[str]:
+    """Every id that `python -m meshca verify` can find, but for `...-ok`."""
+    found = set()
+    for node in ast.walk(ast.parse((ROOT / "meshca" / "verify.py").read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Finding", "self._found"):
+            found |= set().union(*map(_ids, ast.walk(node.args[1])))
+        elif isinstance(node, ast.FunctionDef) and node.name == "_cause":
+            returned = [one.value for one in ast.walk(node) if isinstance(one, ast.Return)]
+            found |= {
+                id_ for one in returned if isinstance(one, ast.Tuple) for id_ in _ids(one.elts[0])
+            }
+    return found
+
+
+def explained_ids(*, findings: bool = False) -> list[str]:
+    """The ids in the first column of the tables of docs/troubleshooting.md, without findings."""
+    before, _, section = TROUBLESHOOTING.read_text().partition(VERIFY)
+    of_verify, _, after = section.partition("\n## ")
+    text = of_verify if findings else before + after
+    return re.findall(r"^\| `([a-z-]+)` \|", text, re.M)
+
+
+def test_every_finding_is_explained_once() -> None:
+    """docs/troubleshooting.md has an entry for each finding of `verify`, and for no other."""
+    assert sorted(explained_ids(findings=True)) == sorted(finding_ids())
 
 
 def test_every_refusal_is_explained() -> None:
