@@ -30,6 +30,9 @@ _STYLES = {
 }
 
 
+_UNFOLDED = 2000
+
+
 @dataclass(frozen=True)
 class Source:
     """Where ledger and kubeconfig come from, as the command line says."""
@@ -61,7 +64,9 @@ def run(source: Source, *, as_json: bool, out: TextIO, console: Console | None =
     if as_json:
         out.write(json.dumps(document(subject.ledger, snapshot, findings), indent=2) + "\n")
     else:
-        Console(file=out, highlight=False).print(table(findings))
+        # Into a file or a pipe nothing is folded: commands are to be pasted.
+        width = None if out.isatty() else _UNFOLDED
+        Console(file=out, highlight=False, width=width).print(table(findings))
     return EXIT_CODES[worst(findings)]
 
 
