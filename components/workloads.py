@@ -189,6 +189,7 @@ class Restarts(pulumi.ComponentResource):
             view.look,
             expected,
             timeout=self._settings.restart_timeout,
+            reload=self._plan.pace.reload,
             tell=pulumi.log.info,
             now=clock,
             every=LOOK_EVERY,

@@ -128,6 +128,8 @@ def told_apart(signer: x509.Certificate, chain: Sequence[x509.Certificate]) -> b
 Look = Callable[[], Seen]
 """Asks the cluster. Raises ConnectionError while it does not answer; anything else is final."""
 
+MAY_BE_MIXED = "all show it; one poll more, as a replica may have read old and new files together"
+
 LONGEST_LINES = 12
 """How many missing things a message names before it only counts them."""
 
@@ -137,11 +139,17 @@ def wait(
     expected: Expected,
     *,
     timeout: timedelta,
+    reload: timedelta,
     tell: Callable[[str], None],
     now: Callable[[], datetime],
     every: timedelta = timedelta(seconds=2),
 ) -> None:
     """Returns once everything expected is seen. Blocks; run it off the event loop.
+
+    Call it when the last secret is written. It does not return before `reload` (poll and slack)
+    has passed: the ConfigMap is one replica's work, so another that read root-cert before the
+    write and cert-chain after it looks done, and goes on handing out the old roots until its next
+    poll.
 
     `tell` gets a line whenever what is missing has changed, and each minute. Raises Refused
     (`not-shown`) after `timeout`, with what was expected and what was seen.
@@ -154,10 +162,12 @@ def wait(
             lines = missing(expected, look())
         except ConnectionError as error:
             lines = [f"the cluster does not answer ({error})"]
-        if not lines:
-            return
         waited = now() - began
-        if waited >= timeout:
+        if not lines:
+            if waited >= reload:
+                return
+            lines = [MAY_BE_MIXED]
+        elif waited >= timeout:
             raise Refused([_not_shown(expected, lines, timeout)])
         if tuple(lines) != told or now() - told_at >= timedelta(minutes=1):
             told, told_at = tuple(lines), now()

@@ -144,13 +144,14 @@ class Waiting:
             raise found
         return found
 
-    def run(self, expected: Expected = SWITCH, seconds: int = 10) -> None:
+    def run(self, expected: Expected = SWITCH, seconds: int = 10, reload: int = 0) -> None:
         """Waits."""
         clock: Callable[[], datetime] = lambda: self.now  # noqa: E731
         evidence.wait(
             self.look,
             expected,
             timeout=timedelta(seconds=seconds),
+            reload=timedelta(seconds=reload),
             tell=self.told.append,
             now=clock,
             every=timedelta(0),
@@ -162,6 +163,14 @@ def test_waiting_ends_when_all_is_seen() -> None:
     waiting = Waiting([Seen((DISTRIBUTING,), TRUST), Seen((SWITCHED,), TRUST)])
     waiting.run()
     assert waiting.now.second == 2
+
+
+def test_waiting_goes_on_until_no_replica_can_mix_old_and_new_files() -> None:
+    """A replica that read root-cert early and cert-chain late shows all that can be seen of it."""
+    waiting = Waiting([Seen((SWITCHED,), TRUST)])
+    waiting.run(reload=3)
+    assert waiting.now.second == 3
+    assert waiting.told == [f"CA: waiting for istiod (1s of 10s): {evidence.MAY_BE_MIXED}"]
 
 
 def test_waiting_tells_what_has_changed() -> None:
