@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from meshca import durations
-from meshca.ledger import Ledger
+from meshca.ledger import Ledger, Record, advance
 from meshca.plan import Plan
 from meshca.refusals import CertificateRef, iso
 from meshca.rotation import Held, Identity, Phase, Posture
@@ -43,6 +43,8 @@ def state(ledger: Ledger, *, now: datetime) -> list[str]:
     if alive:
         lines += _entry("Lingers", [_lingering(entry, ledger) for entry in alive])
         lines += _entry("Proof", [EVIDENCE[ledger.propagation]])
+    if ledger.restarts:
+        lines += _entry("Restarts", _restarted(ledger.restarts))
     if ledger.override:
         lines += _entry("Override", [f"{ledger.override['move']}: {ledger.override['reason']}"])
     move = ledger.next_move()
@@ -96,6 +98,13 @@ def _lingering(entry: Held, ledger: Ledger) -> str:
     return f"leaves of {signer}, and proxies that trust {roots}{only}, {until}"
 
 
+def _restarted(restarts: Restarts) -> list[str]:
+    """What was restarted as evidence, and every pod that escaped it."""
+    count = len(restarts.workloads)
+    what = f"{count} workload{'' if count == 1 else 's'}, when every istiod showed the change"
+    return [f"{what}, at {iso(restarts.shown)}", *(f"older: {pod}" for pod in restarts.laggards)]
+
+
 def _entry(label: str, said: Sequence[str]) -> list[str]:
     """One or more lines under one label."""
     return [f"{'' if number else label:<9}{line}" for number, line in enumerate(said)]
@@ -114,6 +123,37 @@ def changes(plan: Plan, ledger: Ledger | None) -> list[str]:
         )
         lines += [f"    {refusal}" for refusal in plan.admitted]
     return lines
+
+
+def ahead(plan: Plan, ledger: Ledger | None, *, restarts: bool) -> str | None:
+    """What comes next and when, as a line for the console; None in a steady phase.
+
+    `restarts` tells whether this `up` may shorten the wait by restarting workloads.
+    """
+    if not plan.moves and ledger is not None:
+        move = ledger.next_move()
+        return f"Next: `{move.stance}`, {when(move.not_before, plan.made_at)}." if move else None
+    after = advance(
+        ledger,
+        now=plan.made_at,
+        stance=plan.stance,
+        posture=plan.posture,
+        pace=plan.pace,
+        records={
+            identity: Record(member.reference, member.root)
+            for identity, member in plan.members.items()
+        },
+        access=None,
+        mesh=False,
+    )
+    move = after.next_move()
+    if move is None:
+        return None
+    if move.not_before <= plan.made_at:
+        return f"Next: `{move.stance}`, at any time after this `pulumi up`."
+    sooner = "or sooner if its restarts are evidence enough" if restarts else "at the earliest"
+    wait = span(move.not_before - plan.made_at)
+    return f"Next: `{move.stance}`, {wait} after this `pulumi up`, {sooner}."
 
 
 def _differences(

@@ -10,6 +10,7 @@ import pytest
 
 from meshca import __main__ as command
 from meshca import report, words
+from meshca.ledger import Restarts
 from meshca.refusals import Refused
 from meshca.report import Outputs
 from meshca.rotation import Phase
@@ -150,6 +151,16 @@ def test_break_glass_is_told_with_its_reason() -> None:
     override = {"move": "steady a1 -> steady a2", "reason": "the key of a1 leaked"}
     outputs = Outputs(replace(walk(Phase.STEADY, to=A2), override=override))
     assert told(outputs)["Override"] == ["steady a1 -> steady a2: the key of a1 leaked"]
+
+
+def test_restarts_are_told_with_the_pods_that_escaped() -> None:
+    """A report says what was restarted as evidence, and names each pod that is older."""
+    made = Restarts("0" * 16, SINCE, ("Deployment shop/web",), ("shop/old-1", "shop/old-2"))
+    assert told(Outputs(replace(walk(Phase.DISTRIBUTE), restarts=made)))["Restarts"] == [
+        "1 workload, when every istiod showed the change, at 2027-03-03T12:00:00Z",
+        "older: shop/old-1",
+        "older: shop/old-2",
+    ]
 
 
 def test_a_stack_before_its_first_issuer_says_what_to_sign() -> None:
