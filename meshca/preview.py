@@ -230,7 +230,12 @@ def _told(diagnostics: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, ...], tu
     notes: list[str] = []
     for diagnostic in diagnostics:
         message = re.sub(r"^(info|warning): ", "", diagnostic["message"])
-        lines = [line.rstrip() for line in message.splitlines() if line.strip()]
+        # The report counts what comes next for itself, from the state that it shows.
+        lines = [
+            line.rstrip()
+            for line in message.splitlines()
+            if line.strip() and not line.startswith("Next: `")
+        ]
         (said if lines and _MOVE.match(lines[0]) and not said else notes).extend(lines)
     return tuple(said), tuple(notes)
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from meshca import durations
-from meshca.ledger import Ledger, Record, advance
+from meshca.ledger import Ledger, Record, Restarts, advance
 from meshca.plan import Plan
 from meshca.refusals import CertificateRef, iso
 from meshca.rotation import Held, Identity, Phase, Posture
