@@ -34,7 +34,7 @@ async def main() -> pulumi.Inputs:
 
             restarting = await workloads.prepare(wanted, admitted, ledger)
 
-    stack.announce(admitted, ledger, state)
+    stack.announce(admitted, ledger, state, restarts=restarting is not None)
     groups = {
         name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
         for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))

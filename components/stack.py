@@ -33,13 +33,20 @@ class Login:
         self.tenant: pulumi.Output[str] = client.tenant_id
 
 
-def announce(plan: Plan | None, ledger: Ledger | None, mesh: Mesh) -> None:
-    """Says what this `up` does to the CA, on the console; a lifted refusal as a warning."""
+def announce(
+    plan: Plan | None, ledger: Ledger | None, mesh: Mesh, *, restarts: bool = False
+) -> None:
+    """Says on the console what this `up` does to the CA and what comes next.
+
+    A refusal that is lifted is a warning.
+    """
     if plan is None:
         pulumi.log.info("CA: no issuer is active yet; sign the requests in the output `csrs`.")
     else:
         tell = pulumi.log.warn if plan.override else pulumi.log.info
         tell("\n".join(words.changes(plan, ledger)))
+        if (next_move := words.ahead(plan, ledger, restarts=restarts)) is not None:
+            pulumi.log.info(next_move)
     if mesh is Mesh.PENDING:
         pulumi.log.info(f"Mesh {mesh.value}.")
 
