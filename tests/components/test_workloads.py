@@ -188,7 +188,9 @@ def view(monkeypatch: pytest.MonkeyPatch) -> View:
     monkeypatch.setattr(workloads, "ClusterView", connect)
     monkeypatch.setattr(workloads, "LOOK_EVERY", timedelta(0))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(workloads, "clock", lambda: NOW)
+    # Ten minutes at each look: more than the poll and its slack, and than the timeout.
+    later = iter(NOW + timedelta(minutes=10 * number) for number in range(1000))
+    monkeypatch.setattr(workloads, "clock", lambda: next(later))
     return made
 
 
@@ -459,15 +461,13 @@ def test_a_selector_that_finds_nothing_is_told(view: View) -> None:
     ],
 )
 def test_a_cluster_that_does_not_play_along_is_told_in_a_line(
-    view: View, trouble: str, line: str, monkeypatch: pytest.MonkeyPatch
+    view: View, trouble: str, line: str
 ) -> None:
     """With what to do instead."""
     if trouble == "forbidden":
         view.forbidden = "no"
     else:
         view.looks = [UnreachableError("gone")]
-        later = iter(NOW + timedelta(minutes=number) for number in range(1000))
-        monkeypatch.setattr(workloads, "clock", lambda: next(later))
     error = str(run(configured(WEB)).error)
     assert error.startswith(line)
     assert "set `workloads: []`" in error or "`workloads: []`" in error
