@@ -19,8 +19,10 @@ def main() -> int:
         if code := _pulumi("up", "--yes", "--skip-preview", "--stack", STACK):
             return code
         if not _output("mesh").startswith("pending: run"):
-            print(f"\nConverged. `. {layout.ENVIRONMENT.relative_to(layout.ROOT)}` gives a shell "
-                  "in which `pulumi` runs on the local cloud.")
+            print(
+                f"\nConverged. `. {layout.ENVIRONMENT.relative_to(layout.ROOT)}` gives a shell "
+                "in which `pulumi` runs on the local cloud."
+            )
             return 0
     print(f"lab: the mesh is still pending after {PASSES} runs of `pulumi up`", file=sys.stderr)
     return 1
