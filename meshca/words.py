@@ -130,7 +130,7 @@ def ahead(plan: Plan, ledger: Ledger | None, *, restarts: bool) -> str | None:
 
     `restarts` tells whether this `up` may shorten the wait by restarting workloads.
     """
-    if not plan.moves and ledger is not None:
+    if ledger is not None and not plan.moves and ledger.stance == plan.stance:
         move = ledger.next_move()
         return f"Next: `{move.stance}`, {when(move.not_before, plan.made_at)}." if move else None
     after = advance(
