@@ -94,7 +94,7 @@ def test_preview_and_up_tell_the_same_of_a_move(
 def test_a_preview_tells_in_words_what_a_move_changes(
     root_rotation: dict[str, Step], authorities: dict[str, Authority]
 ) -> None:
-    """Who is trusted, who signs, and what is handed out, from now on or no longer."""
+    """Who is trusted, who signs, what is handed out, from now on or no longer, and what is next."""
     a, b, a1, b1 = (stacks.reference(n, authorities[n]) for n in ("a", "b", "a1", "b1"))
     said = {stance: step.preview.said for stance, step in root_rotation.items() if step.preview}
     assert said == {
@@ -103,16 +103,19 @@ def test_a_preview_tells_in_words_what_a_move_changes(
             f"  trusts {b} from now on",
             f"  goes on signing with {a1}",
             "  hands out b1 in the chain too",
+            "Next: `switch a1 b1`, 3s after this `pulumi up`, at the earliest.",
         ],
         "switch a1 b1": [
             "CA: `distribute a1 b1` -> `switch a1 b1`",
             f"  signs with {b1} from now on",
+            "Next: `retire a1 b1`, 3s after this `pulumi up`, at the earliest.",
         ],
         "retire a1 b1": [
             "CA: `switch a1 b1` -> `retire a1 b1`",
             f"  no longer trusts {a}",
             f"  goes on signing with {b1}",
             "  no longer hands out a1 in the chain",
+            "Next: `steady b1`, at any time after this `pulumi up`.",
         ],
         "steady b1": ["CA: `steady b1` stays in force."],
     }
