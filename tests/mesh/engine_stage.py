@@ -24,7 +24,7 @@ from lab.mesh.traffic import Phase
 from meshca import certificates
 from tests import material
 from tests.engine import stacks
-from tests.engine.workspace import Workspace
+from tests.engine.workspace import Workspace, wait_until
 from tests.material import Authority
 
 ISSUERS: Final = ("a1", "a2", "b1", "b2")
@@ -37,6 +37,9 @@ SLACK: Final = 2.0
 """Seconds: room for a round of polls that fails, as there is with the defaults."""
 
 POLL: Final = 1.0
+
+RATE: Final = 400.0
+"""Requests per second, over all pods."""
 
 RENEWAL: Final = LEAF_TTL / 2 + POLL
 """Seconds in which every proxy asks for a new leaf: agents do at half of its life."""
@@ -52,6 +55,16 @@ CONFIG: Final[Mapping[str, Any]] = {
 
 _MOVES: Final = 8
 """More than any stance is away from the next steady one."""
+
+
+def sibling(issuer: str) -> str:
+    """Return another issuer under the same root."""
+    return next(one for one in ISSUERS if one[0] == issuer[0] and one != issuer)
+
+
+def foreign(issuer: str) -> str:
+    """Return an issuer under another root."""
+    return next(one for one in ISSUERS if one[0] != issuer[0])
 
 
 def serial(authority: Authority) -> str:
@@ -79,14 +92,6 @@ class EngineStage:
         """The name of the issuer that signs, of a stack at rest."""
         return str(self.stack.ledger()["signer"]["name"])
 
-    def sibling(self) -> str:
-        """Another issuer under the same root as the one that signs."""
-        return next(one for one in ISSUERS if one[0] == self.signer[0] and one != self.signer)
-
-    def foreign(self) -> str:
-        """An issuer under another root than the one that signs."""
-        return next(one for one in ISSUERS if one[0] != self.signer[0])
-
     def signs(self, issuer: str) -> bool:
         """Tell whether every istiod signs with this issuer and nothing else."""
         return set(self.mesh.signers()) == {serial(self.authorities[issuer])}
@@ -102,16 +107,10 @@ class EngineStage:
 
     # -- moves -----------------------------------------------------------------------------------
 
-    def move(self, stance: str, *, wait: bool = True) -> None:
-        """Configure a stance and run `pulumi up`, as soon as the ledger says that it is legal."""
-        self.begin(stance, wait=wait)
-        self.stack.done()
-
-    def begin(self, stance: str, *, wait: bool = True) -> None:
-        """Wait until a move is legal, then configure it; `wait=False`: it needs no waiting."""
-        if wait and self.stack.ledger()["nextMove"]:
-            self.stack.wait_for_next_move()
+    def move(self, stance: str) -> None:
+        """Configure a stance and run `pulumi up`; the move must be legal by now."""
         self.stack.want(stance)
+        self.stack.done()
 
     def rotate(self, old: str, new: str, *, handshakes: int = 0) -> list[Phase]:
         """Go through the four phases; each of the three that write has so many handshakes."""
@@ -140,6 +139,7 @@ class EngineStage:
             move = self.stack.ledger()["nextMove"]
             if move is None:
                 break
+            wait_until(move["notBefore"])
             self.move(move["stance"])
         self.stack.wait_for_window()
         self.mesh.wait_until_ready()
@@ -217,10 +217,22 @@ class EngineStage:
 
 
 @contextmanager
-def stage(*, rate: float = 400.0, **config: Any) -> Iterator[EngineStage]:
-    """Converge a stack in `steady a1`, start its mesh with two istiods; stop and remove all.
+def stage() -> Iterator[EngineStage]:
+    """Converge a stack in `steady a1`, start its mesh with two istiods; stop and remove all."""
+    with (
+        converged() as (stack, authorities),
+        Mesh(stack.state, istiods=2, leaf_ttl=LEAF_TTL, rate=RATE) as mesh,
+    ):
+        mesh.wait_until_ready()
+        yield EngineStage(stack, mesh, authorities)
 
-    `rate`: requests per second. `config`: changes of the configuration, as `stacks.offline` takes.
+
+@contextmanager
+def converged(**changes: Any) -> Iterator[tuple[Workspace, Mapping[str, Authority]]]:
+    """Make a stack in `steady a1` whose mesh is enabled and not yet running; remove all of it.
+
+    `changes` of the configuration are as `stacks.changed` takes them. With the stack come the
+    roots and issuers that it names.
     """
     engine.prepare()
     # Not pytest's own folder: Envoy's sockets need a short path, and it is not kept.
@@ -229,14 +241,12 @@ def stage(*, rate: float = 400.0, **config: Any) -> Iterator[EngineStage]:
         authorities = _authorities()
         stack = Workspace(directory / "s")
         stacks.write_certificates(authorities, stack.directory)
-        stack.configure(stacks.changed(stacks.offline(**CONFIG), **config))
+        stack.configure(stacks.changed(stacks.offline(**CONFIG), **changes))
         for name in ISSUERS:
             stack.set_secret(f"issuerKeys.{name}", material.key_text(authorities[name].key))
         for _ in range(2):
             stack.done()
-        with Mesh(stack.state, istiods=2, leaf_ttl=LEAF_TTL, rate=rate) as mesh:
-            mesh.wait_until_ready()
-            yield EngineStage(stack, mesh, authorities)
+        yield stack, authorities
     finally:
         shutil.rmtree(directory)
 

@@ -12,7 +12,7 @@ import pytest
 from lab.azure import faults
 from lab.mesh.traffic import Phase
 from tests.mesh import engine_stage
-from tests.mesh.engine_stage import LEAF_TTL, POLL, EngineStage
+from tests.mesh.engine_stage import LEAF_TTL, POLL, EngineStage, foreign, sibling
 
 pytestmark = pytest.mark.mesh
 
@@ -42,7 +42,8 @@ def story(phases: list[Phase]) -> str:
 
 def test_an_intermediate_rotation_loses_no_handshake(stage: EngineStage) -> None:
     """Under one root, with a poll between the phases instead of a leaf lifetime: 0 fail."""
-    old, new = stage.signer, stage.sibling()
+    old = stage.signer
+    new = sibling(old)
     phases = stage.rotate(old, new)
     stage.assert_rests_on(new)
     assert [each.failed for each in phases] == [0, 0, 0, 0], story(phases)
@@ -50,7 +51,8 @@ def test_an_intermediate_rotation_loses_no_handshake(stage: EngineStage) -> None
 
 def test_a_root_rotation_loses_no_handshake(stage: EngineStage) -> None:
     """Four config changes and four `pulumi up`s: of 10,000 handshakes between all pods 0 fail."""
-    old, new = stage.signer, stage.foreign()
+    old = stage.signer
+    new = foreign(old)
     phases = stage.rotate(old, new, handshakes=HANDSHAKES // 3 + 1)
     stage.assert_rests_on(new)
     assert sum(each.handshakes for each in phases) >= HANDSHAKES
@@ -63,10 +65,11 @@ def test_an_engine_killed_after_each_write_loses_no_handshake(stage: EngineStage
 
     Until it does, the vault is torn for longer than proxies take to renew.
     """
-    old, new = stage.signer, stage.foreign()
+    old = stage.signer
+    new = foreign(old)
     phases = []
     for move in (f"distribute {old} {new}", f"switch {old} {new}", f"retire {old} {new}"):
-        stage.begin(move)
+        stage.stack.want(move)
         with stage.mesh.phase(f"{move}, engine killed after each write") as counted:
             for write in (1, 2):
                 stage.kill_after_write(write)
@@ -98,15 +101,17 @@ class _TakenBack:
         self.phases: dict[str, Phase] = {}
 
     def run(self) -> None:
-        stage, old, new = self.stage, self.stage.signer, self.stage.foreign()
-        stage.begin(f"distribute {old} {new}")
+        stage, old = self.stage, self.stage.signer
+        new = foreign(old)
+        stage.stack.want(f"distribute {old} {new}")
         self.polled("distribute", old)
-        stage.begin(f"switch {old} {new}")
+        stage.stack.wait_for_next_move()
+        stage.stack.want(f"switch {old} {new}")
         self.polled("switch", old, with_a_late_istiod=True)
-        stage.begin(f"distribute {old} {new}", wait=False)
+        stage.stack.want(f"distribute {old} {new}")
         self.polled("back to distribute", new)
         stage.stack.wait_for_window()
-        stage.begin(f"steady {old}", wait=False)
+        stage.stack.want(f"steady {old}")
         self.polled("back to steady", old)
         stage.assert_rests_on(old)
 
@@ -176,21 +181,25 @@ class _Troubled:
         self.phases: dict[str, Phase] = {}
 
     def run(self) -> None:
-        stage, old, new = self.stage, self.stage.signer, self.stage.foreign()
+        stage, old = self.stage, self.stage.signer
+        new = foreign(old)
         self.restart("steady")
         self.lose_access()
 
-        stage.begin(f"distribute {old} {new}")
+        stage.stack.want(f"distribute {old} {new}")
         self.throttle(429)
         self.restart("distribute")
+        stage.stack.wait_for_next_move()
 
-        stage.begin(f"switch {old} {new}")
+        stage.stack.want(f"switch {old} {new}")
         self.restart_inside_the_switch(new)
         self.restart("switch")
+        stage.stack.wait_for_next_move()
 
-        stage.begin(f"retire {old} {new}")
+        stage.stack.want(f"retire {old} {new}")
         self.throttle(503)
         self.restart("retire")
+        stage.stack.wait_for_next_move()
         stage.move(f"steady {new}")
         stage.assert_rests_on(new)
 
