@@ -30,10 +30,12 @@ class Access(pulumi.ComponentResource):
         *,
         principal: pulumi.Input[str],
         login: Login,
+        retain: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """`retain`: stays when the stack goes, for a mesh that stays."""
         super().__init__("aks-istio-ca:index:Access", name, None, opts)
-        options = pulumi.ResourceOptions(parent=self)
+        options = pulumi.ResourceOptions(parent=self, retain_on_delete=retain)
         if settings.access_model is AccessModel.RBAC:
             assignment = authorization.RoleAssignment(
                 name,

@@ -8,16 +8,34 @@ import pulumi
 from pulumi_azure_native import containerservice as aks
 
 from meshca import bundle
+from meshca.adoption import ADD_ON
 from meshca.mesh import Mesh
 from meshca.settings import Cluster as ClusterSettings
 
-ADD_ON = "azureKeyvaultSecretsProvider"
 
-
-class Cluster(pulumi.ComponentResource):
-    """The cluster, with the add-on always on and the mesh as `mesh` says."""
+class ClusterComponent(pulumi.ComponentResource):
+    """A cluster, made or adopted, as the rest of the program sees it."""
 
     id: pulumi.Output[str]
+
+    def show(self, cluster: aks.ManagedCluster) -> None:
+        """Completes the component with the cluster that it is about."""
+        self.id = cluster.id
+        self._add_ons = cluster.addon_profiles
+        self.register_outputs({"id": self.id})
+
+    @property
+    def add_on_identity(self) -> pulumi.Output[str]:
+        """Object id of the identity that AKS made for the add-on; fails when there is none.
+
+        Looked for only when it is asked for, and not before the cluster has an id: an `up` with
+        `--target` that leaves the cluster out shows add-ons without identities.
+        """
+        return self.id.apply(lambda _: self._add_ons.apply(_object_id))
+
+
+class Cluster(ClusterComponent):
+    """The cluster, with the add-on always on and the mesh as `mesh` says."""
 
     def __init__(
         self,
@@ -47,17 +65,8 @@ class Cluster(pulumi.ComponentResource):
                     os_type=aks.OSType.LINUX,
                 )
             ],
-            addon_profiles={
-                ADD_ON: aks.ManagedClusterAddonProfileArgs(
-                    enabled=True,
-                    config={
-                        # Off by default; without it istiod never sees a rotation.
-                        "enableSecretRotation": "true",
-                        "rotationPollInterval": settings.rotation_poll_interval,
-                    },
-                )
-            },
-            service_mesh_profile=_mesh_profile(mesh, settings, vault_id),
+            addon_profiles=add_ons(settings),
+            service_mesh_profile=mesh_profile(mesh, settings, vault_id),
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=True,
@@ -66,21 +75,24 @@ class Cluster(pulumi.ComponentResource):
                 ignore_changes=["service_mesh_profile"] if undecided else [],
             ),
         )
-        self.id = cluster.id
-        self._add_ons = cluster.addon_profiles
-        self.register_outputs({"id": self.id})
-
-    @property
-    def add_on_identity(self) -> pulumi.Output[str]:
-        """Object id of the identity that AKS made for the add-on; fails when there is none.
-
-        Looked for only when it is asked for, and not before the cluster has an id: an `up` with
-        `--target` that leaves the cluster out shows add-ons without identities.
-        """
-        return self.id.apply(lambda _: self._add_ons.apply(_object_id))
+        self.show(cluster)
 
 
-def _mesh_profile(
+def add_ons(settings: ClusterSettings) -> dict[str, aks.ManagedClusterAddonProfileArgs]:
+    """The CSI secrets-provider add-on, looking for new secrets."""
+    return {
+        ADD_ON: aks.ManagedClusterAddonProfileArgs(
+            enabled=True,
+            config={
+                # Off by default; without it istiod never sees a rotation.
+                "enableSecretRotation": "true",
+                "rotationPollInterval": settings.rotation_poll_interval,
+            },
+        )
+    }
+
+
+def mesh_profile(
     mesh: Mesh, settings: ClusterSettings, vault_id: pulumi.Input[str]
 ) -> aks.ServiceMeshProfileArgs | None:
     """None while pending: the profile in the state, if there is one, then stays as it is."""

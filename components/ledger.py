@@ -7,7 +7,7 @@ import pulumi
 
 from components.access import Access
 from components.attempt import AttemptRecord
-from components.cluster import Cluster
+from components.cluster import ClusterComponent
 from components.refusing import refusing
 from components.vault import BundleSecrets, Vault
 from meshca.ledger import Access as Granted
@@ -27,8 +27,8 @@ def rotation(
     vault: Vault,
     bundle: BundleSecrets,
     attempt: AttemptRecord,
-    access: Access,
-    cluster: Cluster,
+    access: Access | None,
+    cluster: ClusterComponent,
     restarts: pulumi.Input[Restarts | None] = None,
 ) -> pulumi.Output[dict[str, Any] | None]:
     """The ledger after this `up`, tied to the secrets, the access and the cluster it tells of.
@@ -59,7 +59,7 @@ def rotation(
         bundle.written,
         attempt.recorded,
         vault.id,
-        access.principal,
+        access.principal if access is not None else None,
         cluster.id,
         restarts,
     ).apply(written)

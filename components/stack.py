@@ -9,8 +9,9 @@ import pulumi
 from pulumi.runtime.config import CONFIG, is_config_secret
 from pulumi_azure_native import authorization, containerservice
 
-from components.cluster import ADD_ON, Cluster
+from components.cluster import ClusterComponent
 from meshca import words
+from meshca.adoption import ADD_ON
 from meshca.ledger import Ledger, parse, peer_window
 from meshca.mesh import Mesh
 from meshca.plan import Plan
@@ -82,7 +83,7 @@ async def _rotation(stack: str) -> object:
 
 
 def add_on_identity(
-    settings: Settings, ledger: Ledger | None, cluster: Cluster
+    settings: Settings, ledger: Ledger | None, cluster: ClusterComponent
 ) -> pulumi.Output[str]:
     """Object id of the add-on's identity: in the live cluster, or in the one that is being made."""
     live: pulumi.Output[str | None] = pulumi.Output.from_input(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import pulumi
@@ -19,10 +19,12 @@ from meshca.settings import AccessModel, KeyVault, Settings
 
 
 class Vault(pulumi.ComponentResource):
-    """The key vault that istiod's CSI driver reads."""
+    """The key vault that istiod's CSI driver reads: made here, or only used."""
 
     id: pulumi.Output[str]
     name: pulumi.Output[str]
+    vault: keyvault.Vault | None
+    """None for a vault that exists already."""
 
     def __init__(
         self,
@@ -31,11 +33,22 @@ class Vault(pulumi.ComponentResource):
         *,
         resource_group: pulumi.Input[str],
         tenant: pulumi.Input[str],
+        existing: str | None = None,
+        retain: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
-        """`tenant` must be the cluster's: AKS reads the vault within one tenant only."""
+        """`tenant` must be the cluster's: AKS reads the vault within one tenant only.
+
+        `existing` is the ARM id of a vault to use as it is; `retain`: stays when the stack goes.
+        """
         super().__init__("aks-istio-ca:index:Vault", name, None, opts)
         self.resource_group = resource_group
+        if existing is not None:
+            self.vault = None
+            self.id = pulumi.Output.from_input(existing)
+            self.name = pulumi.Output.from_input(settings.name)
+            self.register_outputs({"id": self.id})
+            return
         self.vault = keyvault.Vault(
             name,
             vault_name=settings.name,
@@ -50,7 +63,7 @@ class Vault(pulumi.ComponentResource):
                 # ARM takes true or nothing: purge protection cannot be turned off.
                 enable_purge_protection=settings.purge_protection or None,
             ),
-            opts=pulumi.ResourceOptions(parent=self, protect=True),
+            opts=pulumi.ResourceOptions(parent=self, protect=True, retain_on_delete=retain),
         )
         self.id = self.vault.id
         self.name = self.vault.name
@@ -78,7 +91,12 @@ class BundleSecrets(pulumi.ComponentResource):
         attempt: AttemptRecord,
         ledger: Ledger | None,
         opts: pulumi.ResourceOptions | None = None,
+        *,
+        after: Sequence[pulumi.Resource] = (),
+        retain: bool = False,
     ) -> None:
+        """`after` is what has to be there before the first secret; `retain`: the secrets stay when
+        the stack goes, for a mesh that stays and reads them."""
         super().__init__("aks-istio-ca:index:BundleSecrets", name, None, opts)
         signer = plan.named(plan.posture.signer.identity)
         key = authority.keys.get(signer)
@@ -105,11 +123,13 @@ class BundleSecrets(pulumi.ComponentResource):
         self.described = pulumi.Output.all(posture, attempt.recorded).apply(describe)
         values = pulumi.Output.all(posture, key).apply(assemble)
         tags: dict[str, pulumi.Output[Mapping[str, str]]] = {}
-        before: list[pulumi.Resource] = [attempt]
+        before: list[pulumi.Resource] = [attempt, *after]
         for secret in secrets.WRITE_ORDER:
             if secret == bundle.CA_KEY and key is None:
                 continue
-            resource = _secret(secret, self.described, values, vault, parent=self, before=before)
+            resource = _secret(
+                secret, self.described, values, vault, parent=self, before=before, retain=retain
+            )
             tags[secret] = resource.tags.apply(lambda held: dict(held or {}))
             before = [resource]
         self.written = pulumi.Output.all(**tags)
@@ -124,6 +144,7 @@ def _secret(
     *,
     parent: pulumi.Resource,
     before: list[pulumi.Resource],
+    retain: bool,
 ) -> keyvault.Secret:
     return keyvault.Secret(
         f"secret-{name}",
@@ -151,6 +172,6 @@ def _secret(
             protect=name != bundle.CA_KEY,
             # An issuer whose key becomes external leaves ca-key to someone else, in place: a mesh
             # that misses one of its secrets cannot start.
-            retain_on_delete=name == bundle.CA_KEY,
+            retain_on_delete=retain or name == bundle.CA_KEY,
         ),
     )

@@ -25,7 +25,7 @@ from pulumi_kubernetes.apps import v1 as apps
 
 from components.access import Access
 from components.attempt import AttemptRecord
-from components.cluster import Cluster
+from components.cluster import ClusterComponent
 from components.ledger import clock
 from components.refusing import refusing
 from components.vault import BundleSecrets
@@ -104,8 +104,8 @@ class Restarts(pulumi.ComponentResource):
         *,
         bundle: BundleSecrets,
         attempt: AttemptRecord,
-        access: Access,
-        cluster: Cluster,
+        access: Access | None,
+        cluster: ClusterComponent,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
         super().__init__("aks-istio-ca:index:Restarts", name, None, opts)
@@ -119,7 +119,7 @@ class Restarts(pulumi.ComponentResource):
             bundle.described,
             bundle.written,
             attempt.recorded,
-            access.principal,
+            access.principal if access is not None else None,
             cluster.id,
         )
         # Named after what is shown, and never changed: an `up` that failed after the first restart

@@ -32,7 +32,7 @@ def decide(settings: Settings, ledger: Ledger | None) -> Mesh:
         return Mesh.BOOTSTRAP
     if ledger is None or ledger.access is None:
         return Mesh.PENDING
-    same_vault = _is_vault(ledger.access.vault, settings.key_vault)
+    same_vault = is_vault(ledger.access.vault, settings.key_vault)
     if ledger.mesh:
         if not same_vault:
             raise Refused([_vault_moves(ledger.access.vault, settings.key_vault)])
@@ -40,7 +40,7 @@ def decide(settings: Settings, ledger: Ledger | None) -> Mesh:
     return Mesh.ENABLED if same_vault and ledger.mixed is None else Mesh.PENDING
 
 
-def _is_vault(arm_id: str, vault: KeyVault) -> bool:
+def is_vault(arm_id: str, vault: KeyVault) -> bool:
     """True when the id is that of the configured vault; ARM ids do not distinguish case."""
     named = (
         f"/resourceGroups/{vault.resource_group}/providers/Microsoft.KeyVault/vaults/{vault.name}"

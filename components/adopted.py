@@ -1,0 +1,87 @@
+"""An AKS cluster that exists already: its add-on and its mesh become ours, nothing else does."""
+
+from __future__ import annotations
+
+import inspect
+
+import pulumi
+from pulumi_azure_native import containerservice as aks
+
+from components.cluster import ClusterComponent, add_ons, mesh_profile
+from components.refusing import refusing
+from meshca import adoption
+from meshca.adoption import LiveCluster
+from meshca.mesh import Mesh
+from meshca.refusals import Refused
+from meshca.settings import Cluster as Settings
+
+MESH = "service_mesh_profile"
+ADD_ONS = "addon_profiles"
+INPUTS = tuple(inspect.signature(aks.ManagedClusterArgs.__init__).parameters)[1:]
+"""Every input of a cluster that the SDK knows."""
+
+
+class AdoptedCluster(ClusterComponent):
+    """The cluster as it is found, then with the add-on, then with the mesh: an `up` for each.
+
+    The first `up` imports it and changes nothing, as an import must. Every property but add-ons
+    and mesh is ignored for good, and the cluster's other add-ons are carried along: a PUT that
+    leaves one out would turn it off. `destroy` leaves the cluster as it is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        mesh: Mesh,
+        live: LiveCluster,
+        *,
+        first: bool,
+        ours: bool,
+        vault_id: pulumi.Input[str],
+        opts: pulumi.ResourceOptions | None = None,
+    ) -> None:
+        """`first`: it is only imported yet. `ours`: this stack has turned its mesh on."""
+        super().__init__("aks-istio-ca:index:Cluster", name, None, opts)
+        decided = mesh is Mesh.ENABLED or (mesh is Mesh.DISABLED and ours)
+        left_alone = [each for each in INPUTS if each not in (ADD_ONS, MESH)]
+        if first:
+            left_alone += [ADD_ONS, MESH]
+        elif not decided:
+            left_alone += [MESH]
+        else:
+            # Gateways are turned on beside the mesh, by somebody else.
+            left_alone += [f"{MESH}.istio.components"]
+
+        @refusing()
+        def refuse_stale(change: pulumi.ResourceHookArgs) -> None:
+            changes = adoption.outdated(change.new_inputs or {}, live.raw)
+            if changes:
+                raise Refused([adoption.outdated_refusal(settings.name, changes)])
+
+        hook = pulumi.ResourceHook(
+            f"{name}-unchanged", refuse_stale, pulumi.ResourceHookOptions(on_dry_run=True)
+        )
+        others = {
+            other: aks.ManagedClusterAddonProfileArgs(
+                enabled=add_on.enabled, config=dict(add_on.config) or None
+            )
+            for other, add_on in live.other_add_ons().items()
+        }
+        self.show(
+            aks.ManagedCluster(
+                name,
+                resource_name_=settings.name,
+                resource_group_name=settings.resource_group,
+                addon_profiles=None if first else {**others, **add_ons(settings)},
+                service_mesh_profile=mesh_profile(mesh, settings, vault_id) if decided else None,
+                opts=pulumi.ResourceOptions(
+                    parent=self,
+                    import_=live.id,
+                    protect=True,
+                    retain_on_delete=True,
+                    ignore_changes=left_alone,
+                    hooks=pulumi.ResourceHookBinding(before_update=[hook]),
+                ),
+            )
+        )
