@@ -146,10 +146,11 @@ def test_access_falls_back_to_the_cluster_to_come(converged: Stack) -> None:
 
 
 def test_a_move_is_announced(converged: Stack) -> None:
-    """The console says what an `up` does to the CA, in previews too."""
+    """The console says what an `up` does to the CA and what comes next, in previews too."""
     config = changed(GENERATED, issuers={"a1": {"root": "a"}, "a2": {"root": "a"}})
-    [said] = converged.preview(stance(config, "distribute a1 a2")).said
+    said, coming = converged.preview(stance(config, "distribute a1 a2")).said
     assert said.startswith("info: CA: `steady a1` -> `distribute a1 a2`\n")
+    assert coming.startswith("info: Next: `switch a1 a2`, ")
 
 
 def test_an_override_is_announced_as_a_warning(converged: Stack) -> None:
