@@ -8,12 +8,13 @@ from bench import timing
 from bench.check import check
 from bench.fleet import fleet
 from bench.preview import preview
+from bench.rotation import rotation
 
 
 def main() -> int:
     """Runs every measurement in a directory of its own."""
     results: list[timing.Result] = []
-    for measure in (preview, check, fleet):
+    for measure in (preview, check, fleet, rotation):
         with tempfile.TemporaryDirectory() as directory:
             for result in measure(Path(directory)):
                 print(result, flush=True)

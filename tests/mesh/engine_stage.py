@@ -159,12 +159,12 @@ class EngineStage:
         running = threading.Thread(target=up, name="pulumi up")
         running.start()
         try:
-            assert faults.wait_until_struck(self.state, fault), ended
+            assert faults.wait_until_struck(self.state, fault), "\n".join(ended)
             yield
         finally:
             faults.release(self.state, fault)
             running.join()
-        assert ended == [""], ended
+        assert ended == [""], "\n".join(ended)
 
     def kill_after_write(self, number: int) -> None:
         """`pulumi up` whose engine dies by SIGKILL after a write of a secret that it made.
