@@ -200,7 +200,7 @@ def _list_differences(path: str, known: Sequence[Any], live: Sequence[Any]) -> I
     for index, inner in enumerate(known):
         name = inner.get("name") if isinstance(inner, Mapping) else None
         other = live[index] if name is None else by_name.get(name)
-        if other is None:
+        if other is None and name is not None:
             yield f"{path}: {name} -> gone"
         yield from _differences(f"{path}[{name or index}]", inner, other)
 
