@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from bench.timing import Limit, alternating
-from meshca.ledger import Access, Ledger, Record, advance, peer_window
+from meshca.ledger import Access, Ledger, Record, advance
+from meshca.ledger_reading import peer_window
 from meshca.refusals import CertificateRef
 from meshca.rotation import (
     Intermediate,

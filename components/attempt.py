@@ -3,7 +3,8 @@
 import pulumi
 
 from components.refusing import refusing
-from meshca.ledger import Attempt, Ledger, parse_attempt
+from meshca.ledger import Attempt, Ledger
+from meshca.ledger_reading import parse_attempt
 from meshca.plan import Plan, unfinished
 from meshca.refusals import Refused
 

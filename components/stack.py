@@ -12,7 +12,8 @@ from pulumi_azure_native import authorization, containerservice
 from components.cluster import ClusterComponent
 from meshca import words
 from meshca.adoption import ADD_ON
-from meshca.ledger import Ledger, parse, peer_window
+from meshca.ledger import Ledger
+from meshca.ledger_reading import parse, peer_window
 from meshca.mesh import Mesh
 from meshca.plan import Plan
 from meshca.rotation import Held

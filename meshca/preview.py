@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from meshca import ledger as ledgers
+from meshca import ledger_reading
 from meshca import settings as stack_settings
 from meshca.ledger import Attempt, Ledger
 from meshca.mistakes import SettingsError
@@ -134,7 +134,7 @@ def read(document: object, *, where: str, events: Iterable[Mapping[str, Any]] = 
     outputs = _outputs(steps)
     return Preview(
         stack=steps[0]["urn"].split(":")[2] if steps else None,
-        ledger=ledgers.parse(outputs.get("rotation"), where="the output `rotation`"),
+        ledger=ledger_reading.parse(outputs.get("rotation"), where="the output `rotation`"),
         settings=_settings(document.get("config") or {}),
         attempt=_attempt(steps),
         changes=changes,
@@ -172,7 +172,7 @@ def _attempt(steps: Sequence[Mapping[str, Any]]) -> Attempt | None:
     for step in steps:
         if step["urn"].split("::")[2].endswith(ATTEMPT):
             state = step.get("newState") or step.get("oldState") or {}
-            return ledgers.parse_attempt((state.get("inputs") or {}).get("input"))
+            return ledger_reading.parse_attempt((state.get("inputs") or {}).get("input"))
     return None
 
 

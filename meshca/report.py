@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from meshca import ledger as ledgers
-from meshca import words
+from meshca import ledger_reading, words
 from meshca.ledger import Ledger, NextMove
 from meshca.refusals import Refusal, Refused
 from meshca.rotation import Intermediate, Phase, posture, stance, window_refusals
@@ -34,10 +33,10 @@ def read(found: object, *, where: str) -> Outputs:
     if not isinstance(found, Mapping):
         raise Refused([_not_outputs(where, "it is not a JSON object")])
     if "posture" in found:
-        return Outputs(ledgers.parse(found, where=where))
+        return Outputs(ledger_reading.parse(found, where=where))
     if not {"mesh", "rotation", "certificates"} & found.keys():
         raise Refused([_not_outputs(where, "none of the program's outputs is in it")])
-    ledger = ledgers.parse(found.get("rotation"), where=f"the output `rotation` in {where}")
+    ledger = ledger_reading.parse(found.get("rotation"), where=f"the output `rotation` in {where}")
     mesh, requests = found.get("mesh"), found.get("csrs")
     return Outputs(
         ledger,

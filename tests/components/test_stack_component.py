@@ -9,7 +9,8 @@ from pulumi.runtime import rpc
 
 from components import stack as learned
 from meshca import settings
-from meshca.ledger import Ledger, parse
+from meshca.ledger import Ledger
+from meshca.ledger_reading import parse
 from tests.components.cloud import ADD_ON, ADD_ON_IDENTITY, LIVE_CLUSTER, Cloud, live_cluster
 from tests.components.recorder import Run, deploy
 from tests.components.stacks import GENERATED, NAME, Stack, changed, handed_over, stance

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshca import plan as planning
-from meshca.ledger import Attempt, Ledger, Record, advance, parse, peer_window
+from meshca.ledger import Attempt, Ledger, Record, advance
+from meshca.ledger_reading import parse, peer_window
 from meshca.material import Material
 from meshca.members import members
 from meshca.plan import Plan, unfinished

@@ -19,11 +19,9 @@ from meshca.ledger import (
     Record,
     Restarts,
     advance,
-    parse,
-    parse_attempt,
-    peer_window,
     pending_attempt,
 )
+from meshca.ledger_reading import parse, parse_attempt, peer_window
 from meshca.plan import unfinished
 from meshca.refusals import CertificateRef, Refused
 from meshca.rotation import Held, Intermediate, Pace, Phase, Posture, posture, stance

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from meshca import restarts
-from meshca.ledger import Attempt, Ledger, Record, Restarts, advance, parse
+from meshca.ledger import Attempt, Ledger, Record, Restarts, advance
+from meshca.ledger_reading import parse
 from meshca.plan import Plan
 from meshca.refusals import CertificateRef
 from meshca.restarts import Target

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from meshca.ledger import Attempt, Ledger, Record, advance, peer_window, pending_attempt
+from meshca.ledger import Attempt, Ledger, Record, advance, pending_attempt
+from meshca.ledger_reading import peer_window
 from meshca.plan import unfinished
 from meshca.refusals import CertificateRef
 from meshca.rotation import RULES, Held, Pace, trust_refusals, window_refusals
