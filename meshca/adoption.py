@@ -147,16 +147,12 @@ def vault_refusals(wanted: KeyVault, raw: Raw, *, tenant: str) -> Iterator[Refus
 
 def missing(kind: str, wanted: Cluster | KeyVault) -> Refused:
     """What is to exist already and does not."""
-    key = "cluster" if isinstance(wanted, Cluster) else "keyVault"
-    return Refused(
-        [
-            Refusal(
-                f"{kind}-missing",
-                f"there is no {kind} {wanted.name} in resource group {wanted.resource_group}",
-                f"Correct `{key}`, or take `existing` out of it to have one made.",
-            )
-        ]
-    )
+    reason = f"there is no {kind} {wanted.name} in resource group {wanted.resource_group}"
+    if isinstance(wanted, Cluster):
+        mitigation = "Correct `cluster`, or take `existing` out of it to have one made."
+        return Refused([Refusal("cluster-missing", reason, mitigation)])
+    mitigation = "Correct `keyVault`, or take `existing` out of it to have one made."
+    return Refused([Refusal("vault-missing", reason, mitigation)])
 
 
 OURS = ("addonProfiles", "serviceMeshProfile")
