@@ -74,8 +74,23 @@ async def main() -> pulumi.Inputs:
     if admitted is None:
         return outputs
     attempt = AttemptRecord("rotation-attempt", admitted, ledger)
+    alerts: list[pulumi.Resource] = []
+    if wanted.expiry_alert is not None:
+        # Imported only here, like the workloads.
+        from components.alert import ExpiryAlert
+
+        alert = ExpiryAlert("expiry-alert", wanted.expiry_alert, vault_id=vault.id)
+        alerts = [alert.subscription]
     secrets = BundleSecrets(
-        "secrets", wanted, admitted, authority, vault, attempt, ledger, retain=stays
+        "secrets",
+        wanted,
+        admitted,
+        authority,
+        vault,
+        attempt,
+        ledger,
+        after=alerts,
+        retain=stays,
     )
     made = None
     if restarting is not None:

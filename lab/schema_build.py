@@ -92,6 +92,8 @@ def _node(annotation: Any, output: Any, tree: Any, where: str) -> dict[str, Any]
     if enums:
         return {"type": "string", "enum": [str(member.value) for member in enums[0]]}
     kinds = [member for member in members if member is not type(None)]
+    if sum(_types.is_input_type(kind) for kind in kinds) > 1:
+        return {"type": "any"}  # one of several shapes: the resource itself tells which
     kind = next((k for k in kinds if _types.is_input_type(k)), kinds[0])
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     output = next((o for o in _members(output) if o is not type(None)), None)

@@ -41,6 +41,11 @@ def role_assignment(scope: str, name: str) -> str:
     return f"{scope.rstrip('/')}/providers/Microsoft.Authorization/roleAssignments/{name}"
 
 
+def event_subscription(scope: str, name: str) -> str:
+    """Return the id of an event subscription on the resource `scope`."""
+    return f"{scope.rstrip('/')}/providers/Microsoft.EventGrid/eventSubscriptions/{name}"
+
+
 def same(left: str, right: str) -> bool:
     """Tell whether two ids name the same resource."""
     return key(left) == key(right)

@@ -118,5 +118,12 @@ RESOURCES: Final[dict[str, dict[str, Any]]] = {
         "scope": ALL,
     },
     "azure-native:containerservice:ManagedCluster": _CLUSTER,
+    "azure-native:eventgrid:EventSubscription": {
+        "scope": ALL,
+        "eventSubscriptionName": ALL,
+        "destination": ALL,
+        "eventDeliverySchema": ALL,
+        "filter": ALL,
+    },
 }
 """Resource type tokens, as the SDK spells them, and the inputs that the lab models."""

@@ -15,6 +15,7 @@ from lab.azure import functions
 from lab.azure.account import SUBSCRIPTION_ID, TENANT_ID
 from lab.azure.clusters import ManagedCluster
 from lab.azure.errors import AzureError, UnmodelledError
+from lab.azure.event_subscriptions import EventSubscription
 from lab.azure.policies import AccessPolicy
 from lab.azure.resource import Account, AzureResource
 from lab.azure.resource_groups import ResourceGroup
@@ -30,6 +31,7 @@ VERSION: Final = "3.29.0"
 
 RESOURCES: Final[tuple[type[AzureResource], ...]] = (
     ResourceGroup, Vault, Secret, AccessPolicy, RoleAssignment, ManagedCluster,
+    EventSubscription,
 )  # fmt: skip
 
 _CODES: Final = {
