@@ -4,7 +4,8 @@ A fault waits for an operation (`secrets/write`, `secrets/get`, `managedClusters
 resource whose id matches a glob, and strikes at the `first`-th such call counted from when it was
 set, `times` times (None: for ever). Operations:
 
-    resourceGroups  vaults  accessPolicies  roleAssignments  managedClusters   /read /write /delete
+    resourceGroups  vaults  accessPolicies  roleAssignments  managedClusters  eventSubscriptions
+                                                   /read /write /delete
     secrets/read, secrets/write                        through ARM, by azure-native
     secrets/get, secrets/delete, secrets/recover       on the vault's data plane
     managedClusters/listClusterUserCredential
