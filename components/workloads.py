@@ -78,7 +78,8 @@ async def prepare(settings: Settings, plan: Plan, ledger: Ledger | None) -> Prep
         )
         return None
     kubeconfig = await _kubeconfig(settings)
-    targets = restarts.known_targets(settings, before)
+    # As far as it is known without the cluster: also by what selectors found for an earlier change.
+    targets = restarts.known_targets(settings, ledger.restarts if ledger else None)
     if not outstanding and before is not None:
         targets = restarts.still_made(settings, before)
     elif not pulumi.runtime.is_dry_run():
@@ -188,7 +189,8 @@ class Restarts(pulumi.ComponentResource):
         evidence.wait(
             view.look,
             expected,
-            timeout=self._settings.restart_timeout,
+            # Before the poll is due nothing can be said to be late.
+            timeout=max(self._settings.restart_timeout, self._plan.pace.reload),
             reload=self._plan.pace.reload,
             tell=pulumi.log.info,
             now=clock,

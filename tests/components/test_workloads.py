@@ -377,6 +377,13 @@ def test_a_preview_says_that_selectors_wait_for_the_up(view: View) -> None:
     assert said == ["info: CA: `pulumi up` asks the cluster which workloads the selectors mean."]
 
 
+def test_a_preview_keeps_what_selectors_found_for_an_earlier_change(view: View) -> None:
+    """It would otherwise show patches as deleted that the `up` only updates."""
+    made = replace(MADE, digest="earlier", workloads=("Deployment edge/gateway",))
+    done = up(configured(ALL_OF_EDGE), ledger=replace(LEDGER, restarts=made), preview=True)
+    assert [*done.of(DEPLOYMENT)] == ["restart-deployment-edge-gateway"]
+
+
 # Without a change
 
 

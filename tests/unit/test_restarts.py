@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from meshca.refusals import CertificateRef
 from meshca.restarts import Target
 from meshca.rotation import Held, Intermediate, Pace, Phase, Posture, posture
 from meshca.settings import Settings, WorkloadKind, load
+from tests import material
 
 NOW = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 PACE = Pace(timedelta(hours=24), timedelta(minutes=2), timedelta(minutes=5))
@@ -96,14 +99,17 @@ def test_restarts_are_made_while_proxies_may_hold_something_else(
     assert found is outstanding
 
 
-def configured(*workloads: dict[str, Any]) -> Settings:
-    """Settings with these workloads."""
+def configured(*workloads: dict[str, Any], issuers: Mapping[str, str] | None = None) -> Settings:
+    """Settings with these workloads, and issuers of these common names."""
+    names = issuers or {"a1": "A1", "b1": "B1"}
     return load(
         {
             "aks-istio-ca:rotationPhase": "steady",
             "aks-istio-ca:activeIssuer": "a1",
             "aks-istio-ca:roots": {"a": {"generated": {}}},
-            "aks-istio-ca:issuers": {"a1": {"root": "a"}},
+            "aks-istio-ca:issuers": {
+                name: {"root": "a", "commonName": common} for name, common in names.items()
+            },
             "aks-istio-ca:cluster": {"name": "m", "resourceGroup": "g", "revisions": ["asm-1-30"]},
             "aks-istio-ca:keyVault": {"name": "vault", "accessModel": "rbac"},
             "aks-istio-ca:workloads": list(workloads),
@@ -115,6 +121,45 @@ WEB = Target("shop", "web", WorkloadKind.DEPLOYMENT)
 DATABASE = Target("shop", "db", WorkloadKind.STATEFUL_SET)
 MADE = Restarts("d", NOW, restarts.texts([WEB, DATABASE, Target("edge", "gw", WEB.kind)]))
 NAMED = {"namespace": "shop", "kind": "Deployment", "name": "web"}
+
+
+def issuers(first: str, second: str) -> dict[str, Any]:
+    """Members of the plan to `distribute a1 b1`, with these subjects."""
+    root = material.authority("Root")
+    return {
+        name: SimpleNamespace(
+            name=name, certificate=material.authority(subject, under=root).certificate
+        )
+        for name, subject in (("a1", first), ("b1", second))
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "apart"),
+    [
+        ("O=Istio,CN=A1", "O=Istio,CN=B1", True),
+        ("O=Istio,CN=CA", "O=Istio,CN=CA", False),
+        ("O=Istio,CN=CA", "CN=CA,O=Istio", False),
+    ],
+    ids=["other names", "one name", "one name in another order"],
+)
+def test_issuers_in_one_chain_need_subjects_of_their_own(
+    first: str, second: str, apart: bool
+) -> None:
+    """istiod's log names signers by subject, in an order of its own."""
+    plan = replace(wanting(DISTRIBUTE), members=issuers(first, second))
+    assert restarts.told_apart(configured(), plan) is apart
+
+
+def test_generated_issuers_are_told_apart_by_their_recipes() -> None:
+    """By the names that they will have."""
+    members: dict[str, Any] = {
+        name: SimpleNamespace(name=name, certificate=None) for name in ("a1", "b1")
+    }
+    plan = replace(wanting(DISTRIBUTE), members=members)
+    for names, apart in ((("one", "two"), True), (("one", "one"), False)):
+        settings = configured(issuers=dict(zip(("a1", "b1"), names, strict=True)))
+        assert restarts.told_apart(settings, plan) is apart
 
 
 @pytest.mark.parametrize(
