@@ -94,7 +94,9 @@ class ClusterView:
                 config, client_adapter.ConnectionParams(timeout=timeout)
             )
         except (ConfigError, OSError, ValueError, TypeError, AttributeError) as error:
-            raise Refused([_unusable(type(error).__name__)]) from None
+            # The others may quote what they could not read.
+            why = str(error) if isinstance(error, ConfigError) else type(error).__name__
+            raise Refused([_unusable(why)]) from None
         self.server: str = config.cluster.server
         self._logs: dict[str, IstiodLog] = {}
 

@@ -35,8 +35,11 @@ def _deployment(spec: dict[str, Any], status: dict[str, Any]) -> Iterator[str]:
 
 def _stateful_set(spec: dict[str, Any], status: dict[str, Any]) -> Iterator[str]:
     wanted = spec.get("replicas", 1)
-    if status.get("updateRevision") != status.get("currentRevision"):
-        yield f"{status.get('updatedReplicas', 0)} of {wanted} pods updated"
+    updated = status.get("updatedReplicas", 0)
+    # Between the end of an old pod and the start of its successor there is nothing to update, and
+    # the controller calls the revision current.
+    if status.get("updateRevision") != status.get("currentRevision") or updated < wanted:
+        yield f"{updated} of {wanted} pods updated"
     if status.get("readyReplicas", 0) < wanted:
         yield f"{status.get('readyReplicas', 0)} of {wanted} pods ready"
 

@@ -28,6 +28,10 @@ USER = "users: [{name: u, user: {token: hush}}]"
             "it names no user",
         ),
         (f"{CLUSTER}\n{CONTEXT}\nusers: [{{name: u, user: {{token: [hush]}}}}]", "it is not one"),
+        (
+            f"{CLUSTER}\n{CONTEXT}\nusers: [{{name: u, user: {{auth-provider: {{name: azure}}}}}}]",
+            "auth-provider not supported",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_kubeconfig_is_told_without_it(text: str, why: str) -> None:
