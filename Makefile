@@ -22,7 +22,7 @@ up: setup
 mesh: up
 	@$(IN_LAB) .venv/bin/python -m lab.mesh up
 
-mesh-down: mesh-down
+mesh-down:
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m lab.mesh down; fi
 
 # Leaves nothing running and nothing of the local cloud; what was built stays.
