@@ -1,32 +1,31 @@
 """A plug-in CA for the Istio add-on of one AKS cluster, and its rotation."""
 
+import asyncio
+import atexit
+import gc
 from pathlib import Path
 
 import pulumi
-from pulumi_azure_native import resources
 
-from components import existing, stack
+from components import existing, sdk, stack
 from components.access import Access
-from components.adopted import AdoptedCluster
 from components.attempt import AttemptRecord
 from components.authority import Authority
-from components.cluster import Cluster, ClusterComponent
+from components.cluster_choice import choose_cluster
+from components.groups import resource_groups
 from components.ledger import clock, rotation
 from components.refusing import refusing
 from components.vault import BundleSecrets, Vault
 from meshca import material, mesh
-from meshca.adoption import LiveCluster, is_first_pass
-from meshca.ledger import Ledger
 from meshca.mesh import Mesh
 from meshca.plan import plan
-from meshca.settings import Settings
 
 
 async def main() -> pulumi.Inputs:
     """Reads the settings, asks the guard, wires the components, and says what is in force."""
     login = stack.Login()
     with refusing():
-        ledger = await stack.own_ledger()
+        ledger, _ = await asyncio.gather(stack.own_ledger(), asyncio.to_thread(sdk.load))
         wanted = stack.configured()
         files = material.read(wanted, Path.cwd())
         peers = await stack.peer_ledgers(wanted.peers)
@@ -41,12 +40,7 @@ async def main() -> pulumi.Inputs:
             restarting = await workloads.prepare(wanted, admitted, ledger)
 
     stack.announce(admitted, ledger, state, restarts=restarting is not None)
-    groups = {
-        name: resources.ResourceGroup(f"group-{name}", resource_group_name=name).name
-        if wanted.creates_resource_group(name)
-        else name
-        for name in dict.fromkeys((wanted.cluster.resource_group, wanted.key_vault.resource_group))
-    }
+    groups = resource_groups(wanted)
     # An adopted cluster outlives the stack, and its mesh goes on reading what is here.
     stays = wanted.cluster.existing and state is Mesh.ENABLED
     authority = Authority("authority", wanted, files, admitted.trusted if admitted else None)
@@ -58,8 +52,13 @@ async def main() -> pulumi.Inputs:
         existing=found.vault_id,
         retain=stays,
     )
-    cluster, principal = _cluster(
-        wanted, ledger, state, found.cluster, groups[wanted.cluster.resource_group], vault
+    cluster, principal = choose_cluster(
+        wanted,
+        ledger,
+        state,
+        found.cluster,
+        resource_group=groups[wanted.cluster.resource_group],
+        vault_id=vault.id,
     )
     access = None
     if principal is not None:
@@ -118,29 +117,8 @@ async def main() -> pulumi.Inputs:
     return {**outputs, "rotation": ledger_after}
 
 
-def _cluster(
-    wanted: Settings,
-    ledger: Ledger | None,
-    state: Mesh,
-    live: LiveCluster | None,
-    group: pulumi.Input[str],
-    vault: Vault,
-) -> tuple[ClusterComponent, pulumi.Input[str] | None]:
-    """The cluster, and the add-on's identity in it; None while the add-on is not on."""
-    if live is None:
-        made = Cluster("cluster", wanted.cluster, state, resource_group=group, vault_id=vault.id)
-        return made, stack.add_on_identity(wanted, ledger, made)
-    first = is_first_pass(wanted, ledger)
-    adopted = AdoptedCluster(
-        "cluster",
-        wanted.cluster,
-        state,
-        live,
-        first=first,
-        ours=ledger is not None and ledger.mesh,
-        vault_id=vault.id,
-    )
-    return adopted, live.identity or (None if first else adopted.add_on_identity)
-
-
+# A run is over in seconds, and what it makes lives until then: to look for garbage among that, as
+# the defaults do at every step and again at the end, is a tenth of a preview.
+gc.set_threshold(100_000)
+atexit.register(gc.freeze)
 pulumi.run(main)

@@ -17,8 +17,6 @@ from meshca.settings import Cluster as Settings
 
 MESH = "service_mesh_profile"
 ADD_ONS = "addon_profiles"
-INPUTS = tuple(inspect.signature(aks.ManagedClusterArgs.__init__).parameters)[1:]
-"""Every input of a cluster that the SDK knows."""
 
 
 class AdoptedCluster(ClusterComponent):
@@ -44,7 +42,7 @@ class AdoptedCluster(ClusterComponent):
         """`first`: it is only imported yet. `ours`: this stack has turned its mesh on."""
         super().__init__("aks-istio-ca:index:Cluster", name, None, opts)
         decided = mesh is Mesh.ENABLED or (mesh is Mesh.DISABLED and ours)
-        left_alone = [each for each in INPUTS if each not in (ADD_ONS, MESH)]
+        left_alone = [each for each in _inputs() if each not in (ADD_ONS, MESH)]
         if first:
             left_alone += [ADD_ONS, MESH]
         elif not decided:
@@ -85,3 +83,8 @@ class AdoptedCluster(ClusterComponent):
                 ),
             )
         )
+
+
+def _inputs() -> tuple[str, ...]:
+    """Every input of a cluster that the SDK knows."""
+    return tuple(inspect.signature(aks.ManagedClusterArgs.__init__).parameters)[1:]

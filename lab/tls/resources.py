@@ -6,27 +6,21 @@ nothing (facts: lab.md 3). A replacement is created before the old one goes, as 
 
 from __future__ import annotations
 
-import base64
-import datetime
-import hashlib
 import ipaddress
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Final
 
 import grpc
-from cryptography import x509 as _x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from lab.provider import differences, schema
 from lab.provider.errors import ProviderError
 from lab.provider.plugin import Checked, Difference, Live, Naming, Written
 from lab.provider.values import UNKNOWN, Properties, Unknown
-from lab.tls import modelled, x509
+from lab.tls import modelled
+from lab.tls.names import ALGORITHMS, CURVES, EXTENDED_USES, KEY_USAGES, MaterialError
 
 _IN_PLACE: Final = ("earlyRenewalHours",)
-_ALGORITHMS: Final = ("RSA", "ECDSA", "ED25519")
 _MIN_RSA_BITS: Final = 1024
 """Go's crypto/rsa refuses less."""
 
@@ -43,7 +37,10 @@ class TlsResource(ABC):
 
     @abstractmethod
     def make(self, inputs: Properties) -> tuple[str, Properties]:
-        """Return the id and the computed outputs of a new object."""
+        """Return the id and the computed outputs of a new object.
+
+        Each imports what makes it only then: most runs of the plug-in make nothing.
+        """
 
     def wrong(self, inputs: Properties) -> list[str]:
         """Return what is wrong with known values, one line each."""
@@ -68,11 +65,12 @@ class TlsResource(ABC):
             names = [name for name in node["outputs"] if name not in node["unmodelled"]]
             outputs: Properties = dict.fromkeys(names, UNKNOWN)
             return Written("", {**outputs, **self.defaults, **inputs})
+        given = {**self.defaults, **inputs}
         try:
-            resource_id, computed = self.make(inputs)
-        except x509.MaterialError as error:
+            resource_id, computed = self.make(given)
+        except MaterialError as error:
             raise ProviderError(grpc.StatusCode.INVALID_ARGUMENT, f"tls: {error}") from None
-        return Written(resource_id, {**self.defaults, **inputs, **computed})
+        return Written(resource_id, {**given, **computed})
 
     def read(self, resource_id: str, inputs: Properties, state: Properties) -> Live | None:
         """Return the state: there is nothing else to look at, and so nothing to import."""
@@ -103,8 +101,8 @@ class PrivateKey(TlsResource):
 
     def wrong(self, inputs: Properties) -> list[str]:
         """Check algorithm, curve and size."""
-        found = _one_of(inputs, "algorithm", _ALGORITHMS)
-        found += _one_of(inputs, "ecdsaCurve", tuple(x509.CURVES))
+        found = _one_of(inputs, "algorithm", ALGORITHMS)
+        found += _one_of(inputs, "ecdsaCurve", CURVES)
         bits = inputs.get("rsaBits", 2048)
         if not isinstance(bits, Unknown) and bits < _MIN_RSA_BITS:
             found.append(f"rsaBits is {bits}; at least {_MIN_RSA_BITS}")
@@ -112,32 +110,9 @@ class PrivateKey(TlsResource):
 
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         """Generate the key."""
-        given = {**self.defaults, **inputs}
-        key = x509.make_key(given["algorithm"], given["rsaBits"], given["ecdsaCurve"])
-        form = serialization.PrivateFormat
-        old_style = form.PKCS8 if isinstance(key, ed25519.Ed25519PrivateKey) \
-            else form.TraditionalOpenSSL  # fmt: skip
-        has_ssh = not (
-            isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name == "secp224r1"
-        )
-        ssh = b""
-        if has_ssh:
-            ssh = key.public_key().public_bytes(
-                serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-            )
-        public = x509.public_der(key)
-        return hashlib.sha1(public).hexdigest(), {
-            "privateKeyPem": x509.private_pem(key, old_style),
-            "privateKeyPemPkcs8": x509.private_pem(key, form.PKCS8),
-            "privateKeyOpenssh": x509.private_pem(key, form.OpenSSH) if has_ssh else "",
-            "publicKeyPem": key.public_key()
-            .public_bytes(
-                serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-            )
-            .decode(),
-            "publicKeyOpenssh": f"{ssh.decode()}\n" if has_ssh else "",
-            **_fingerprints(ssh),
-        }
+        from lab.tls import making
+
+        return making.private_key(inputs)
 
 
 class CertRequest(TlsResource):
@@ -152,12 +127,9 @@ class CertRequest(TlsResource):
 
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         """Make the request and sign it with its key."""
-        key = x509.load_key(inputs["privateKeyPem"], "privateKeyPem")
-        pem = x509.request(key, inputs.get("subject", {}), _names(inputs))
-        return hashlib.sha1(pem.encode()).hexdigest(), {
-            "certRequestPem": pem,
-            "keyAlgorithm": x509.algorithm_of(key),
-        }
+        from lab.tls import making
+
+        return making.cert_request(inputs)
 
 
 class _Certificate(TlsResource):
@@ -171,7 +143,7 @@ class _Certificate(TlsResource):
 
     def wrong(self, inputs: Properties) -> list[str]:
         """Check the uses and the lengths of time."""
-        known = (*x509.KEY_USAGES, *x509.EXTENDED_USES)
+        known = (*KEY_USAGES, *EXTENDED_USES)
         found = []
         uses = inputs["allowedUses"]
         for index, use in enumerate([] if isinstance(uses, Unknown) else uses):
@@ -186,23 +158,6 @@ class _Certificate(TlsResource):
             if not isinstance(value, Unknown) and value < least:
                 found.append(f"{name} is {value}; at least {least}")
         return found
-
-    def _wish(self, inputs: Properties) -> x509.Wish:
-        return x509.Wish(
-            hours=inputs["validityPeriodHours"],
-            uses=inputs["allowedUses"],
-            is_ca=inputs.get("isCaCertificate", False),
-            max_path_length=inputs.get("maxPathLength"),
-            subject_key_id=inputs.get("setSubjectKeyId", False),
-        )
-
-    def _made(self, certificate: _x509.Certificate) -> tuple[str, Properties]:
-        return str(certificate.serial_number), {
-            "certPem": certificate.public_bytes(serialization.Encoding.PEM).decode(),
-            "readyForRenewal": False,
-            "validityStartTime": _rfc3339(certificate.not_valid_before_utc),
-            "validityEndTime": _rfc3339(certificate.not_valid_after_utc),
-        }
 
 
 class SelfSignedCert(_Certificate):
@@ -219,16 +174,9 @@ class SelfSignedCert(_Certificate):
 
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         """Make the certificate and sign it with its own key."""
-        key = x509.load_key(inputs["privateKeyPem"], "privateKeyPem")
-        certificate = x509.self_sign(
-            key,
-            inputs.get("subject", {}),
-            _names(inputs),
-            self._wish(inputs),
-            authority_key_id=inputs.get("setAuthorityKeyId", False),
-        )
-        serial, outputs = self._made(certificate)
-        return serial, {**outputs, "keyAlgorithm": x509.algorithm_of(key)}
+        from lab.tls import making
+
+        return making.self_signed_cert(inputs)
 
 
 class LocallySignedCert(_Certificate):
@@ -243,28 +191,12 @@ class LocallySignedCert(_Certificate):
 
     def make(self, inputs: Properties) -> tuple[str, Properties]:
         """Sign the request with the CA's key."""
-        key = x509.load_key(inputs["caPrivateKeyPem"], "caPrivateKeyPem")
-        request = x509.load_request(inputs["certRequestPem"])
-        certificate = x509.sign(request, inputs["caCertPem"], key, self._wish(inputs))
-        serial, outputs = self._made(certificate)
-        return serial, {**outputs, "caKeyAlgorithm": x509.algorithm_of(key)}
+        from lab.tls import making
+
+        return making.locally_signed_cert(inputs)
 
 
 RESOURCES: Final = (PrivateKey, CertRequest, SelfSignedCert, LocallySignedCert)
-
-
-def _fingerprints(ssh: bytes) -> Properties:
-    """Return the fingerprints of a public key in OpenSSH's one-line form, as that prints them."""
-    blob = base64.b64decode(ssh.split()[1]) if ssh else b""
-    sha256 = base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
-    return {
-        "publicKeyFingerprintMd5": hashlib.md5(blob).digest().hex(":") if ssh else "",
-        "publicKeyFingerprintSha256": f"SHA256:{sha256}" if ssh else "",
-    }
-
-
-def _rfc3339(moment: datetime.datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _needs_key(inputs: Properties, name: str) -> list[str]:
@@ -278,16 +210,15 @@ def _one_of(inputs: Properties, name: str, allowed: tuple[str, ...]) -> list[str
     return [f"{name} is '{value}'; allowed: {', '.join(allowed)}"]
 
 
-def _names(inputs: Properties) -> list[_x509.GeneralName]:
-    return x509.alternative_names(
-        inputs.get("dnsNames", []), inputs.get("ipAddresses", []), inputs.get("uris", [])
-    )
+def _ascii(text: str) -> None:
+    """Raise ValueError for what an IA5String cannot hold (RFC 5280, section 4.2.1.6)."""
+    text.encode("ascii")
 
 
 _NAMES: Final[tuple[tuple[str, str, Callable[[str], object]], ...]] = (
-    ("dnsNames", "DNS name", _x509.DNSName),
+    ("dnsNames", "DNS name", _ascii),
     ("ipAddresses", "IP address", ipaddress.ip_address),
-    ("uris", "URI", _x509.UniformResourceIdentifier),
+    ("uris", "URI", _ascii),
 )
 
 

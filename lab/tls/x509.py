@@ -18,43 +18,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.x509.oid import NameOID, ObjectIdentifier
+
+from lab.tls.names import EXTENDED_USES, KEY_USAGES, MaterialError
 
 Key = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
-CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
+_CURVES: Final[dict[str, type[ec.EllipticCurve]]] = {
     "P224": ec.SECP224R1, "P256": ec.SECP256R1, "P384": ec.SECP384R1, "P521": ec.SECP521R1,
 }  # fmt: skip
-
-KEY_USAGES: Final[dict[str, str]] = {
-    "digital_signature": "digital_signature",
-    "content_commitment": "content_commitment",
-    "key_encipherment": "key_encipherment",
-    "data_encipherment": "data_encipherment",
-    "key_agreement": "key_agreement",
-    "cert_signing": "key_cert_sign",
-    "crl_signing": "crl_sign",
-    "encipher_only": "encipher_only",
-    "decipher_only": "decipher_only",
-}
-"""`allowed_uses` that are bits of KeyUsage, and `cryptography`'s names for them."""
-
-EXTENDED_USES: Final[dict[str, ObjectIdentifier]] = {
-    "any_extended": ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,
-    "server_auth": ExtendedKeyUsageOID.SERVER_AUTH,
-    "client_auth": ExtendedKeyUsageOID.CLIENT_AUTH,
-    "code_signing": ExtendedKeyUsageOID.CODE_SIGNING,
-    "email_protection": ExtendedKeyUsageOID.EMAIL_PROTECTION,
-    "ipsec_end_system": ObjectIdentifier("1.3.6.1.5.5.7.3.5"),
-    "ipsec_tunnel": ObjectIdentifier("1.3.6.1.5.5.7.3.6"),
-    "ipsec_user": ObjectIdentifier("1.3.6.1.5.5.7.3.7"),
-    "timestamping": ExtendedKeyUsageOID.TIME_STAMPING,
-    "ocsp_signing": ExtendedKeyUsageOID.OCSP_SIGNING,
-    "microsoft_server_gated_crypto": ObjectIdentifier("1.3.6.1.4.1.311.10.3.3"),
-    "netscape_server_gated_crypto": ObjectIdentifier("2.16.840.1.113730.4.1"),
-}
-"""`allowed_uses` that are purposes of ExtendedKeyUsage."""
 
 _SUBJECT: Final[tuple[tuple[str, ObjectIdentifier], ...]] = (
     ("country", NameOID.COUNTRY_NAME),
@@ -69,10 +42,6 @@ _SUBJECT: Final[tuple[tuple[str, ObjectIdentifier], ...]] = (
     ("emailAddress", NameOID.EMAIL_ADDRESS),
 )
 """The order in which Go writes a name's attributes."""
-
-
-class MaterialError(ValueError):
-    """Some input is no key, request or certificate. Says which input; never shows its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +60,7 @@ def make_key(algorithm: str, rsa_bits: int, curve: str) -> Key:
     if algorithm == "RSA":
         return rsa.generate_private_key(65537, rsa_bits)
     if algorithm == "ECDSA":
-        return ec.generate_private_key(CURVES[curve]())
+        return ec.generate_private_key(_CURVES[curve]())
     return ed25519.Ed25519PrivateKey.generate()
 
 
@@ -231,7 +200,7 @@ def _builder(
     if bits:
         flags = {name: name in bits for name in KEY_USAGES.values()}
         builder = builder.add_extension(x509.KeyUsage(**flags), critical=True)
-    purposes = [EXTENDED_USES[use] for use in wish.uses if use in EXTENDED_USES]
+    purposes = [ObjectIdentifier(EXTENDED_USES[use]) for use in wish.uses if use in EXTENDED_USES]
     if purposes:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
     # Go's template without MaxPathLenZero: a path length of 0 means none at all.
