@@ -9,12 +9,13 @@ from bench.check import check
 from bench.fleet import fleet
 from bench.preview import preview
 from bench.rotation import rotation
+from bench.verify import verify
 
 
 def main() -> int:
     """Runs every measurement in a directory of its own."""
     results: list[timing.Result] = []
-    for measure in (preview, check, fleet, rotation):
+    for measure in (preview, check, fleet, verify, rotation):
         with tempfile.TemporaryDirectory() as directory:
             for result in measure(Path(directory)):
                 print(result, flush=True)

@@ -14,60 +14,24 @@ from typing import Any
 
 import httpx2
 import pytest
-from lightkube import codecs
 from rich.console import Console
 
 from lab import layout
 from lab.mesh.credentials import write_private
 from lab.mesh.pods import Events
-from meshca import bundle, certificates, evidence, verify_command
+from meshca import verify_command
 from meshca.cluster_view import ClusterView
-from meshca.ledger import Access, Ledger, Record
+from meshca.ledger import Record
 from meshca.refusals import CertificateRef
-from meshca.rotation import Held, Intermediate, Pace, Phase, posture
+from meshca.rotation import Held, Intermediate, Phase, posture
 from tests import material
+from tests.cluster import healthy
+from tests.cluster.healthy import FILES, LEDGER
 from tests.cluster.istiods import Istiods
 from tests.cluster.plane import ISTIOD_NAMESPACE, Plane
 from tests.cluster.stack import Meshed
 
 pytestmark = pytest.mark.cluster
-
-TODAY = datetime.now(UTC).replace(microsecond=0)
-ROOT = material.authority(
-    "CN=Root A,O=Istio", start=TODAY - timedelta(days=1), end=TODAY + timedelta(days=900)
-)
-ISSUER = material.authority(
-    "CN=Issuer A1,O=Istio",
-    under=ROOT,
-    start=TODAY - timedelta(days=1),
-    end=TODAY + timedelta(days=400),
-)
-FILES = bundle.Bundle(root_cert=ROOT.pem, ca_cert=ISSUER.pem, ca_key=None, cert_chain=ISSUER.pem)
-A1 = Intermediate("a1", "a")
-
-
-def record(name: str, authority: material.Authority, root: str | None) -> Record:
-    """A certificate as the ledger keeps it."""
-    certificate = authority.certificate
-    return Record(
-        CertificateRef(
-            name, certificates.fingerprint(certificate), certificate.not_valid_after_utc
-        ),
-        root,
-        evidence.serial(certificate),
-    )
-
-
-LEDGER = Ledger(
-    1,
-    "steady a1",
-    posture(Phase.STEADY, A1),
-    TODAY - timedelta(days=1),
-    Pace(timedelta(hours=24), timedelta(minutes=2), timedelta(minutes=5)),
-    records={"a": record("a", ROOT, None), "a1": record("a1", ISSUER, "a")},
-    access=Access("/subscriptions/1/resourceGroups/g/providers/x/vaults/kv", "0b1ec7"),
-    mesh=True,
-)
 
 
 @dataclass(frozen=True)
@@ -111,10 +75,7 @@ def verify(
 @pytest.fixture
 def files(plane: Plane, tmp_path: Path) -> tuple[str, ...]:
     """The command's arguments: a kubeconfig and a ledger."""
-    kubeconfig, ledger = tmp_path / "kubeconfig", tmp_path / "ledger.json"
-    write_private(kubeconfig, plane.kubeconfig.encode())
-    ledger.write_text(json.dumps(LEDGER.as_json()))
-    return ("--kubeconfig", str(kubeconfig), "--ledger", str(ledger))
+    return healthy.arguments(plane, tmp_path)
 
 
 @pytest.fixture
@@ -266,24 +227,7 @@ PODS = 1000
 def crowded(plane: Plane) -> Iterator[str]:
     """A namespace of 1,000 meshed pods, which never get ready."""
     namespace = plane.namespace()
-    plane.hold(namespace)
-    variables = [{"name": f"VARIABLE_{number}", "value": "x" * 40} for number in range(20)]
-    for number in range(PODS):
-        plane.client.create(
-            codecs.from_dict(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "metadata": {"name": f"p{number:04}", "namespace": namespace},
-                    "spec": {
-                        "containers": [
-                            {"name": "app", "image": "x", "env": variables},
-                            {"name": "istio-proxy", "image": "x", "env": variables},
-                        ]
-                    },
-                }
-            )
-        )
+    healthy.crowd(plane, namespace, PODS)
     yield namespace
     plane.empty(namespace)
 
