@@ -5,15 +5,13 @@ Microsoft's "Troubleshoot the Istio service mesh add-on plug-in CA certificate".
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any
 
 from meshca import evidence, restarts
-from meshca.cluster_facts import IstiodPod, MeshedPod
-from meshca.evidence import Expected, Named, Replica, Seen
+from meshca.cluster_facts import IstiodPod
+from meshca.evidence import Expected, Named, Replica
+from meshca.findings import Finding, Place, Severity, Snapshot
 from meshca.ledger import Ledger, Record
 from meshca.readiness import enough_life
 from meshca.refusals import iso
@@ -23,71 +21,6 @@ ENDS_SOON = timedelta(days=30)
 """Key Vault tells of a secret that is near its end as many days before."""
 
 ROTATION_FLAG = "--enable-secret-rotation"
-
-
-class Severity(StrEnum):
-    """How bad a finding is; in order."""
-
-    OK = "ok"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-EXIT_CODES: Mapping[Severity, int] = {
-    Severity.OK: 0,
-    Severity.INFO: 0,
-    Severity.WARNING: 3,
-    Severity.ERROR: 4,
-}
-"""By the worst finding. 1 means that nothing could be judged, 2 that the command is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was found: what it is, what it concerns, and the command that repairs it.
-
-    `names` are all that are concerned; `detail` names a few of them.
-    """
-
-    check: str
-    id: str
-    severity: Severity
-    detail: str
-    repair: str | None = None
-    names: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        """Every field as JSON values."""
-        return {
-            "check": self.check,
-            "id": self.id,
-            "severity": str(self.severity),
-            "detail": self.detail,
-            "repair": self.repair,
-            "names": list(self.names),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What commands are to be pasted for: names where they are known, placeholders elsewhere."""
-
-    group: str = "GROUP"
-    cluster: str = "CLUSTER"
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What was read from a cluster."""
-
-    now: datetime
-    istiods: tuple[IstiodPod, ...]
-    seen: Seen
-    mount_failures: Mapping[str, str] = field(default_factory=dict)
-    driver_arguments: tuple[str, ...] | None = None
-    """How the Secrets Store CSI driver was started; None where it cannot be seen."""
-    pods: tuple[MeshedPod, ...] = ()
 
 
 def expected(ledger: Ledger) -> Expected | None:
@@ -106,12 +39,6 @@ def expected(ledger: Ledger) -> Expected | None:
             for each, mark in issuers.items()
         ),
     )
-
-
-def worst(findings: Sequence[Finding]) -> Severity:
-    """The highest severity."""
-    order = list(Severity)
-    return max((finding.severity for finding in findings), key=order.index, default=Severity.OK)
 
 
 def judge(ledger: Ledger, snapshot: Snapshot, place: Place | None = None) -> list[Finding]:
@@ -292,8 +219,7 @@ class _Judge:
                 "pulumi up",
             )
             return
-        running = [replica for replica in self.snapshot.seen.replicas if not replica.trouble]
-        for replica in running:
+        for replica in self._running():
             if not replica.chain:
                 yield self._silent(replica)
             elif not evidence.shows(self.expected, replica):
@@ -339,11 +265,15 @@ class _Judge:
         return f"kubectl rollout restart -n aks-istio-system {names or 'deployment'}"
 
     def issuer_is_fine(self) -> str:
-        if self.expected is None or not self.snapshot.seen.replicas:
+        if self.expected is None or not self._running():
             return "no istiod to ask"
         signer = self.expected.signer
-        count = _count(len(self.snapshot.seen.replicas), "istiod")
+        count = _count(len(self._running()), "istiod")
         return f"{count} signing with {signer.name} (serial {signer.mark})"
+
+    def _running(self) -> list[Replica]:
+        """Those that can be asked; what ails the others is told under `mount`."""
+        return [replica for replica in self.snapshot.seen.replicas if not replica.trouble]
 
     # trust: is the bundle of every namespace the expected one?
 

@@ -18,9 +18,10 @@ from rich.text import Text
 from meshca import pulumi_stack, report, report_input
 from meshca.cluster_view import ClusterView, ForbiddenError, UnreachableError
 from meshca.evidence import Seen
+from meshca.findings import EXIT_CODES, Finding, Place, Severity, Snapshot, worst
 from meshca.ledger import Ledger
 from meshca.refusals import Refusal, Refused, iso
-from meshca.verify import EXIT_CODES, Finding, Place, Severity, Snapshot, judge, worst
+from meshca.verify import judge
 
 _STYLES = {
     Severity.OK: "green",
@@ -118,7 +119,7 @@ def table(findings: list[Finding]) -> Table:
     for finding in findings:
         said = Text(finding.detail)
         if finding.repair is not None:
-            said.append(f"\nRepair: {finding.repair}", style="cyan")
+            said.append(f"\nRepair: {finding.repair}\n", style="cyan")
         severity = Text(str(finding.severity), style=_STYLES[finding.severity])
         made.add_row(finding.check, severity, said)
     return made

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from meshca import verify, verify_command
+from meshca import verify_command
 from meshca.cluster_facts import IstiodPod, MeshedPod
 from meshca.evidence import Replica, Seen
+from meshca.findings import EXIT_CODES, Finding, Place, Severity, Snapshot, worst
 from meshca.istiod_log import Served
 from meshca.ledger import Access, Ledger, Record, Restarts
 from meshca.refusals import CertificateRef
 from meshca.restarts import digest
 from meshca.rotation import Held, Intermediate, Pace, Phase, posture
-from meshca.verify import Finding, Place, Severity, Snapshot, judge
+from meshca.verify import judge
 
 NOW = datetime(2027, 3, 1, 12, 0, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(days=30)
@@ -78,7 +79,7 @@ def test_a_healthy_cluster_has_nothing_but_ends() -> None:
         "pods-ok",
         "ends",
     ]
-    assert verify.worst([*findings.values()]) is Severity.INFO
+    assert worst([*findings.values()]) is Severity.INFO
 
 
 def test_a_healthy_cluster_is_told_in_numbers() -> None:
@@ -364,7 +365,7 @@ def test_certificates_out_of_use_are_not_told() -> None:
 def test_the_worst_finding_decides_the_exit_code(severities: list[Severity], code: int) -> None:
     """1 and 2 stay for what could not be judged and for wrong usage."""
     findings = [Finding("check", "id", severity, "") for severity in severities]
-    assert verify.EXIT_CODES[verify.worst(findings)] == code
+    assert EXIT_CODES[worst(findings)] == code
 
 
 def test_every_finding_that_is_wrong_has_a_repair() -> None:
@@ -400,3 +401,14 @@ def test_json_has_every_name() -> None:
     printed = verify_command.document(LEDGER, snapshot, judge(LEDGER, snapshot))
     [stale] = [each for each in printed["findings"] if each["id"] == "stale-trust"]
     assert (printed["severity"], printed["exitCode"], len(stale["names"])) == ("error", 4, 50)
+
+
+def test_an_istiod_that_does_not_run_is_not_counted_as_signing() -> None:
+    """What ails it is told under `mount`; of the issuer only those are told that can be asked."""
+    hanging = Replica("istiod-0", trouble="does not run")
+    other = replace(POD, name="istiod-1")
+    signing = replace(GOOD, name="istiod-1")
+    findings = found(istiods=(HANGING, other), seen=Seen((hanging, signing), TRUST))
+    assert findings["issuer-ok"].detail == "1 istiod signing with a1 (serial a1)"
+    findings = found(istiods=(HANGING,), seen=Seen((hanging,), TRUST))
+    assert findings["issuer-ok"].detail == "no istiod to ask"
