@@ -10,6 +10,7 @@ from rich.console import Console
 from bench.timing import Ratio, alternating, command
 from lab import layout
 from meshca import verify_command
+from meshca.cluster_connection import Connection
 from meshca.cluster_view import ClusterView
 from meshca.verify import judge
 from tests.cluster import healthy
@@ -36,8 +37,8 @@ def verify(directory: Path) -> Iterator[Ratio]:
         arguments = healthy.arguments(plane, directory)
 
         def read() -> None:
-            with ClusterView(plane.kubeconfig) as view:
-                snapshot = verify_command.read(view, Console(quiet=True))
+            with Connection(plane.kubeconfig) as connection:
+                snapshot = verify_command.read(ClusterView(connection), Console(quiet=True))
             judge(healthy.LEDGER, snapshot)
 
         python = str(layout.PYTHON)

@@ -30,7 +30,9 @@ from components.ledger import clock
 from components.refusing import refusing
 from components.vault import BundleSecrets
 from meshca import evidence, restarts
-from meshca.cluster_view import ClusterView, ForbiddenError, UnreachableError
+from meshca.cluster_connection import Connection, ForbiddenError, UnreachableError
+from meshca.cluster_view import ClusterView
+from meshca.cluster_workloads import ClusterWorkloads
 from meshca.issued import Issued
 from meshca.ledger import Attempt, Ledger
 from meshca.ledger import Restarts as Made
@@ -181,7 +183,7 @@ class Restarts(pulumi.ComponentResource):
         whole = all(written[name] == secret.tags for name, secret in described.items())
         if pulumi.runtime.is_dry_run() or not whole:
             return UNKNOWN
-        return self._in_thread(lambda view: iso(self._wait(view, issued)))
+        return self._in_thread(lambda connection: iso(self._wait(ClusterView(connection), issued)))
 
     def _wait(self, view: ClusterView, issued: Issued) -> datetime:
         expected = issued.shown()
@@ -217,22 +219,23 @@ class Restarts(pulumi.ComponentResource):
             datetime.fromisoformat(stash["shown"]),
             restarts.texts(self._prepared.targets),
         )
-        return self._in_thread(lambda view: self._settled(view, made))
+        return self._in_thread(lambda connection: self._settled(connection, made))
 
-    def _settled(self, view: ClusterView, made: Made) -> Made:
-        laggards = _older(view, made.shown, self._settings.restart_timeout)
+    def _settled(self, connection: Connection, made: Made) -> Made:
+        laggards = _older(ClusterView(connection), made.shown, self._settings.restart_timeout)
+        workloads = ClusterWorkloads(connection)
         for target in self._prepared.targets:
-            view.release(target)
+            workloads.release(target)
         made = replace(made, laggards=laggards)
         (pulumi.log.warn if laggards else pulumi.log.info)(restarts.outcome(made))
         return made
 
-    async def _in_thread(self, work: Callable[[ClusterView], Any]) -> Any:
+    async def _in_thread(self, work: Callable[[Connection], Any]) -> Any:
         """Runs what asks the cluster off the event loop, on which the engine's answers come."""
 
         def run() -> Any:
-            with _reaching(), ClusterView(self._prepared.kubeconfig) as view:
-                return work(view)
+            with _reaching(), Connection(self._prepared.kubeconfig) as connection:
+                return work(connection)
 
         with refusing():
             return await asyncio.to_thread(run)
@@ -240,17 +243,20 @@ class Restarts(pulumi.ComponentResource):
 
 def _all_targets(settings: Settings, kubeconfig: str) -> list[Target]:
     """Every workload that is configured, by name or by selector; refused unless all can restart."""
-    with _reaching(), ClusterView(kubeconfig) as view:
-        view.may_look()
+    with _reaching(), Connection(kubeconfig) as connection:
+        ClusterView(connection).may_look()
+        workloads = ClusterWorkloads(connection)
         found = set(restarts.known_targets(settings, None))
         for workload in settings.workloads:
             if workload.name is None:
-                matching = view.matching(workload)
+                matching = workloads.matching(workload)
                 found.update(matching)
                 if not matching:
                     pulumi.log.warn(f"CA: there is no {workload} to restart.")
         refusals = [
-            refusal for target in sorted(found) if (refusal := view.why_not(target)) is not None
+            refusal
+            for target in sorted(found)
+            if (refusal := workloads.why_not(target)) is not None
         ]
     if refusals:
         raise Refused(refusals)

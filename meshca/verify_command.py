@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from meshca import pulumi_stack, report, report_input
-from meshca.cluster_view import ClusterView, ForbiddenError, UnreachableError
+from meshca.cluster_connection import Connection, ForbiddenError, UnreachableError
+from meshca.cluster_view import ClusterView
 from meshca.evidence import Seen
 from meshca.findings import EXIT_CODES, Finding, Place, Severity, Snapshot, worst
 from meshca.ledger import Ledger
@@ -59,8 +60,8 @@ def run(source: Source, *, as_json: bool, out: TextIO, console: Console | None =
     """
     console = console or Console(stderr=True)
     subject = _subject(source)
-    with _reaching(), ClusterView(subject.kubeconfig, context=subject.context) as view:
-        snapshot = read(view, console)
+    with _reaching(), Connection(subject.kubeconfig, context=subject.context) as connection:
+        snapshot = read(ClusterView(connection), console)
     findings = judge(subject.ledger, snapshot, subject.place)
     if as_json:
         out.write(json.dumps(document(subject.ledger, snapshot, findings), indent=2) + "\n")

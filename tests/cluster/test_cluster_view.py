@@ -13,8 +13,10 @@ from lightkube.resources.core_v1 import Pod
 
 from lab.mesh.pods import Events
 from meshca import certificates, cluster_view, restarts
+from meshca.cluster_connection import Connection, ForbiddenError, UnreachableError
 from meshca.cluster_facts import MeshedPod
-from meshca.cluster_view import ClusterView, ForbiddenError, UnreachableError
+from meshca.cluster_view import ClusterView
+from meshca.cluster_workloads import ClusterWorkloads
 from meshca.evidence import Replica
 from meshca.istiod_log import Served
 from meshca.refusals import Refused
@@ -36,10 +38,22 @@ ISSUER = material.authority("CN=Issuer A1,O=Istio", under=ROOT)
 
 
 @pytest.fixture
-def view(plane: Plane) -> Iterator[ClusterView]:
-    """Return the cluster as its administrator sees it."""
-    with ClusterView(plane.kubeconfig) as opened:
+def connection(plane: Plane) -> Iterator[Connection]:
+    """Return the administrator's connection."""
+    with Connection(plane.kubeconfig) as opened:
         yield opened
+
+
+@pytest.fixture
+def view(connection: Connection) -> ClusterView:
+    """Return the cluster as its administrator sees it."""
+    return ClusterView(connection)
+
+
+@pytest.fixture
+def workloads(connection: Connection) -> ClusterWorkloads:
+    """Return its workloads."""
+    return ClusterWorkloads(connection)
 
 
 @pytest.fixture
@@ -207,14 +221,14 @@ def selected(namespace: str, kind: WorkloadKind | None = None, **labels: str) ->
 
 
 def test_a_selector_finds_workloads_of_every_kind(
-    plane: Plane, view: ClusterView, namespace: str
+    plane: Plane, workloads: ClusterWorkloads, namespace: str
 ) -> None:
     """Or of the kind that it names."""
     for kind in WorkloadKind:
         plane.apply(workload(kind, namespace, str(kind).lower(), labels={"tier": "web"}))
     plane.apply(workload("Deployment", namespace, "other"))
-    every = view.matching(selected(namespace, tier="web"))
-    some = view.matching(selected(namespace, WorkloadKind.DEPLOYMENT))
+    every = workloads.matching(selected(namespace, tier="web"))
+    some = workloads.matching(selected(namespace, WorkloadKind.DEPLOYMENT))
     assert {target.kind for target in every} == set(WorkloadKind)
     assert {target.name for target in some} == {"deployment", "other"}
 
@@ -225,12 +239,12 @@ def deployment(namespace: str, name: str = "web") -> Target:
 
 
 def test_a_workload_that_can_restart_has_nothing_against_it(
-    plane: Plane, view: ClusterView, namespace: str
+    plane: Plane, workloads: ClusterWorkloads, namespace: str
 ) -> None:
     """And is left as it was."""
     plane.apply(workload("Deployment", namespace, "web"))
     before = plane.client.get(Deployment, "web", namespace=namespace).metadata
-    assert view.why_not(deployment(namespace)) is None
+    assert workloads.why_not(deployment(namespace)) is None
     after = plane.client.get(Deployment, "web", namespace=namespace).metadata
     assert before is not None
     assert after is not None
@@ -253,7 +267,7 @@ def test_a_workload_that_can_restart_has_nothing_against_it(
 )
 def test_a_workload_that_would_not_restart_is_refused_beforehand(
     plane: Plane,
-    view: ClusterView,
+    workloads: ClusterWorkloads,
     namespace: str,
     kind: str | None,
     spec: dict[str, Any],
@@ -264,7 +278,7 @@ def test_a_workload_that_would_not_restart_is_refused_beforehand(
     if kind is not None:
         plane.apply(workload(kind, namespace, "web", **spec))
     target = Target(namespace, "web", WorkloadKind(kind or "Deployment"))
-    refusal = view.why_not(target)
+    refusal = workloads.why_not(target)
     assert refusal is not None
     assert (refusal.id, refusal.reason) == (id_, f"{target} {reason}")
 
@@ -273,8 +287,8 @@ def test_whoever_may_not_patch_a_workload_is_told_beforehand(plane: Plane, names
     """With the API server's own words for it."""
     plane.apply(workload("Deployment", namespace, "web"))
     plane.allow("reader", namespace, ["get"], ["deployments"])
-    with ClusterView(plane.user("reader")) as view:
-        refusal = view.why_not(deployment(namespace))
+    with Connection(plane.user("reader")) as connection:
+        refusal = ClusterWorkloads(connection).why_not(deployment(namespace))
     assert refusal is not None
     assert refusal.id == "workload-forbidden"
     assert 'User "reader" cannot patch resource "deployments"' in refusal.reason
@@ -295,11 +309,11 @@ def restarted(plane: Plane, namespace: str) -> None:
 
 
 def test_a_released_workload_keeps_its_annotation_and_has_no_owner_of_it(
-    plane: Plane, view: ClusterView, namespace: str
+    plane: Plane, workloads: ClusterWorkloads, namespace: str
 ) -> None:
     """The program's field manager is gone."""
     restarted(plane, namespace)
-    view.release(deployment(namespace))
+    workloads.release(deployment(namespace))
     live = plane.client.get(Deployment, "web", namespace=namespace)
     assert live.spec is not None
     assert live.spec.template.metadata is not None
@@ -308,11 +322,11 @@ def test_a_released_workload_keeps_its_annotation_and_has_no_owner_of_it(
 
 
 def test_whoever_applies_the_workload_again_does_not_restart_it(
-    plane: Plane, view: ClusterView, namespace: str
+    plane: Plane, workloads: ClusterWorkloads, namespace: str
 ) -> None:
     """Helm's or Argo CD's own manifest has no such annotation, and does not take it away."""
     restarted(plane, namespace)
-    view.release(deployment(namespace))
+    workloads.release(deployment(namespace))
     before = plane.client.get(Deployment, "web", namespace=namespace).metadata
     plane.apply(workload("Deployment", namespace, "web"))
     after = plane.client.get(Deployment, "web", namespace=namespace).metadata
@@ -323,17 +337,17 @@ def test_whoever_applies_the_workload_again_does_not_restart_it(
 
 @pytest.mark.parametrize("name", ["web", "gone"], ids=["never restarted", "gone"])
 def test_there_may_be_nothing_to_release(
-    plane: Plane, view: ClusterView, namespace: str, name: str
+    plane: Plane, workloads: ClusterWorkloads, namespace: str, name: str
 ) -> None:
     """No error."""
     plane.apply(workload("Deployment", namespace, "web"))
-    view.release(deployment(namespace, name))
+    workloads.release(deployment(namespace, name))
 
 
 def test_what_is_forbidden_is_told_in_the_api_servers_words(plane: Plane) -> None:
     """Trying again would not help."""
-    with ClusterView(plane.user("intern")) as view, pytest.raises(ForbiddenError) as caught:
-        view.may_look()
+    with Connection(plane.user("intern")) as connection, pytest.raises(ForbiddenError) as caught:
+        ClusterView(connection).may_look()
     assert 'User "intern" cannot list resource "pods"' in str(caught.value)
 
 
@@ -341,12 +355,12 @@ def test_an_api_server_that_is_not_there_may_come_back(plane: Plane) -> None:
     """It is another kind of error: trying again may help."""
     elsewhere = plane.kubeconfig.replace(":6443", ":6444")
     assert elsewhere != plane.kubeconfig
-    with ClusterView(elsewhere) as view, pytest.raises(UnreachableError):
-        view.look()
+    with Connection(elsewhere) as connection, pytest.raises(UnreachableError):
+        ClusterView(connection).look()
 
 
 def test_a_kubeconfig_of_another_context_can_be_chosen(plane: Plane) -> None:
     """By the name of the cluster, as `az aks get-credentials` names contexts."""
     with pytest.raises(Refused) as caught:
-        ClusterView(plane.kubeconfig, context="other")
+        Connection(plane.kubeconfig, context="other")
     assert "Context 'other' not found" in str(caught.value)

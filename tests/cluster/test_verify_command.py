@@ -20,6 +20,7 @@ from lab import layout
 from lab.mesh.credentials import write_private
 from lab.mesh.pods import Events
 from meshca import verify_command
+from meshca.cluster_connection import Connection
 from meshca.cluster_view import ClusterView
 from meshca.ledger import Record
 from meshca.refusals import CertificateRef
@@ -205,8 +206,8 @@ def test_a_stack_is_enough(meshed: Meshed, tmp_path: Path, how: str) -> None:
 
 
 def _shows_trust(meshed: Meshed) -> bool:
-    with ClusterView(meshed.plane.kubeconfig) as view:
-        seen = view.look()
+    with Connection(meshed.plane.kubeconfig) as connection:
+        seen = ClusterView(connection).look()
     return bool(seen.trust) and all(replica.chain for replica in seen.replicas)
 
 
@@ -244,8 +245,8 @@ def test_a_crowded_cluster_is_read_once(
         return send(client, request, **how)
 
     monkeypatch.setattr(httpx2.Client, "send", counted)
-    with ClusterView(plane.kubeconfig) as view:
-        snapshot = verify_command.read(view, Console(quiet=True))
+    with Connection(plane.kubeconfig) as connection:
+        snapshot = verify_command.read(ClusterView(connection), Console(quiet=True))
     assert sum(1 for pod in snapshot.pods if pod.namespace == crowded) == PODS
     pages = [path for path in paths if path == "/api/v1/pods"]
     assert (len(pages), len(paths) - len(pages)) == (1 + (PODS + 9) // 500, 6)

@@ -20,8 +20,8 @@ from components import workloads
 from components.refusing import refusing
 from lab import layout
 from meshca import restarts
+from meshca.cluster_connection import ForbiddenError, UnreachableError
 from meshca.cluster_facts import MeshedPod
-from meshca.cluster_view import ForbiddenError, UnreachableError
 from meshca.evidence import Expected, Named, Replica, Seen
 from meshca.istiod_log import Served
 from meshca.ledger import Attempt, Ledger, Restarts
@@ -185,7 +185,10 @@ def view(monkeypatch: pytest.MonkeyPatch) -> View:
         made.kubeconfigs.append(kubeconfig)
         return made
 
-    monkeypatch.setattr(workloads, "ClusterView", connect)
+    monkeypatch.setattr(workloads, "Connection", connect)
+    # One object stands for the connection and for what is built on it.
+    for name in ("ClusterView", "ClusterWorkloads"):
+        monkeypatch.setattr(workloads, name, lambda connection: connection)
     monkeypatch.setattr(workloads, "LOOK_EVERY", timedelta(0))
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     # Ten minutes at each look: more than the poll and its slack, and than the timeout.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshca.cluster_view import ClusterView
+from meshca.cluster_connection import Connection
 from meshca.refusals import Refused
 
 CLUSTER = "clusters: [{name: c, cluster: {server: 'https://127.0.0.1:1'}}]"
@@ -37,7 +37,7 @@ USER = "users: [{name: u, user: {token: hush}}]"
 def test_what_is_wrong_with_a_kubeconfig_is_told_without_it(text: str, why: str) -> None:
     """One line, with what to do, and nothing of its users."""
     with pytest.raises(Refused) as caught:
-        ClusterView(text)
+        Connection(text)
     [refusal] = caught.value.refusals
     assert refusal.reason == f"the kubeconfig cannot be used: {why}"
     assert "hush" not in str(refusal)
@@ -49,6 +49,6 @@ def test_a_key_that_is_none_is_not_shown() -> None:
         "users: [{name: u, user: {client-certificate-data: aHVzaA==, client-key-data: aHVzaA==}}]"
     )
     with pytest.raises(Refused) as caught:
-        ClusterView(f"{CLUSTER}\n{CONTEXT}\n{broken}")
+        Connection(f"{CLUSTER}\n{CONTEXT}\n{broken}")
     assert "hush" not in str(caught.value)
     assert "aHVzaA" not in str(caught.value)
