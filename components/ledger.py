@@ -40,7 +40,7 @@ def rotation(
 
     @refusing()
     def written(known: list[Any]) -> dict[str, Any] | None:
-        issued, described, tags, recorded, vault_id, principal, _, made = known
+        issued, described, tags, recorded, vault_id, principal, made, *_ = known
         after = issued.ledger(
             ledger,
             written=tags,
@@ -60,8 +60,9 @@ def rotation(
         attempt.recorded,
         vault.id,
         access.principal if access is not None else None,
-        cluster.id,
         restarts,
+        cluster.id,
+        bundle.judged,
     ).apply(written)
 
     async def left_out() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pulumi
@@ -12,7 +12,7 @@ from components.attempt import AttemptRecord
 from components.authority import Authority
 from components.refusing import refusing
 from meshca import bundle, secrets
-from meshca.issued import Issued
+from meshca.issued import Issued, key_text
 from meshca.ledger import Attempt, Ledger
 from meshca.plan import Plan
 from meshca.settings import AccessModel, KeyVault, Settings
@@ -73,13 +73,18 @@ class Vault(pulumi.ComponentResource):
 class BundleSecrets(pulumi.ComponentResource):
     """The four secrets of the plan's posture, one waiting for the other, all for the attempt.
 
-    `written` maps each secret to the tags that the vault holds for it, which say what was really
-    written; `described` is what should have been.
+    An `up` writes none of them before all four are judged. A preview, which cannot judge what is
+    not generated yet, shows each by itself: what is about known certificates only is known.
     """
 
     issued: pulumi.Output[Issued]
+    """With every certificate of the configuration."""
     described: pulumi.Output[Mapping[str, secrets.Secret]]
+    """What each secret should hold."""
     written: pulumi.Output[Mapping[str, Mapping[str, str]]]
+    """The tags that the vault holds for each secret, which say what was really written."""
+    judged: pulumi.Output[None]
+    """Fails when istiod or a peer would not take the bundle."""
 
     def __init__(
         self,
@@ -98,48 +103,74 @@ class BundleSecrets(pulumi.ComponentResource):
         """`after` is what has to be there before the first secret; `retain`: the secrets stay when
         the stack goes, for a mesh that stays and reads them."""
         super().__init__("aks-istio-ca:index:BundleSecrets", name, None, opts)
-        signer = plan.named(plan.posture.signer.identity)
-        key = authority.keys.get(signer)
+        key = authority.keys.get(plan.named(plan.posture.signer.identity))
+        every = {**authority.roots, **authority.issuers}
 
         @refusing()
         def issue(pems: dict[str, str]) -> Issued:
             return Issued(plan, pems)
 
         @refusing()
-        def describe(known: list[Any]) -> Mapping[str, secrets.Secret]:
-            issued, recorded = cast(tuple[Issued, Attempt | None], known)
-            return issued.describe(recorded=recorded, ledger=ledger, key=key is not None)
-
-        @refusing()
-        def assemble(known: list[Any]) -> bundle.Bundle:
+        def judge(known: list[Any]) -> None:
             issued, private_key = cast(tuple[Issued, str | None], known)
-            return issued.bundle(key=private_key, leaf_ttl=settings.leaf_ttl)
+            issued.judge(key=private_key, leaf_ttl=settings.leaf_ttl)
 
-        every = {**authority.roots, **authority.issuers}
-        # Only what the posture is made of: a root that is being generated beside it must not make
-        # the secrets unknown in a preview.
-        posture = pulumi.Output.all(**{name: every[name] for name in plan.made_of}).apply(issue)
-        self.issued = pulumi.Output.all(**every).apply(issue)
-        self.described = pulumi.Output.all(posture, attempt.recorded).apply(describe)
-        values = pulumi.Output.all(posture, key).apply(assemble)
+        def about(names: Iterable[str]) -> pulumi.Output[Issued]:
+            return pulumi.Output.all(**{each: every[each] for each in names}).apply(issue)
+
+        self.issued = about(every)
+        self.judged = pulumi.Output.unsecret(
+            pulumi.Output.all(about(plan.made_of), key).apply(judge)
+        )
+        gate = None if pulumi.runtime.is_dry_run() else self.judged
+        described: dict[str, pulumi.Output[secrets.Secret]] = {}
         tags: dict[str, pulumi.Output[Mapping[str, str]]] = {}
         before: list[pulumi.Resource] = [attempt, *after]
+        holds = secrets.holds(plan.posture)
         for secret in secrets.WRITE_ORDER:
-            if secret == bundle.CA_KEY and key is None:
+            issued = about(plan.named(identity) for identity in holds[secret])
+            if secret != bundle.CA_KEY:
+                text = issued.apply(_text(secret))
+            elif key is not None:
+                text = key.apply(refusing()(key_text))
+            else:
                 continue
+            described[secret] = pulumi.Output.all(issued, attempt.recorded, gate).apply(
+                _describe(secret, ledger)
+            )
             resource = _secret(
-                secret, self.described, values, vault, parent=self, before=before, retain=retain
+                secret,
+                described[secret],
+                pulumi.Output.all(text, gate).apply(lambda known: str(known[0])),
+                vault,
+                parent=self,
+                before=before,
+                retain=retain,
             )
             tags[secret] = resource.tags.apply(lambda held: dict(held or {}))
             before = [resource]
+        self.described = pulumi.Output.all(**described)
         self.written = pulumi.Output.all(**tags)
         self.register_outputs({})
 
 
+def _text(name: str) -> Callable[[Issued], str]:
+    return lambda issued: issued.text(name)
+
+
+def _describe(name: str, ledger: Ledger | None) -> Callable[[list[Any]], secrets.Secret]:
+    @refusing()
+    def describe(known: list[Any]) -> secrets.Secret:
+        issued, recorded, _ = cast(tuple[Issued, Attempt | None, None], known)
+        return issued.secret(name, recorded=recorded, ledger=ledger)
+
+    return describe
+
+
 def _secret(
     name: str,
-    described: pulumi.Output[Mapping[str, secrets.Secret]],
-    values: pulumi.Output[bundle.Bundle],
+    described: pulumi.Output[secrets.Secret],
+    text: pulumi.Output[str],
     vault: Vault,
     *,
     parent: pulumi.Resource,
@@ -151,14 +182,14 @@ def _secret(
         secret_name=name,
         vault_name=vault.name,
         resource_group_name=vault.resource_group,
-        tags=described.apply(lambda found: dict(found[name].tags)),
+        tags=described.apply(lambda found: dict(found.tags)),
         properties=keyvault.SecretPropertiesArgs(
             content_type=secrets.CONTENT_TYPE,
-            value=pulumi.Output.secret(values.apply(lambda found: found.texts()[name])),
+            value=pulumi.Output.secret(text),
             attributes=keyvault.SecretAttributesArgs(
                 enabled=True,
-                not_before=described.apply(lambda found: found[name].not_before),
-                expires=described.apply(lambda found: found[name].expires),
+                not_before=described.apply(lambda found: found.not_before),
+                expires=described.apply(lambda found: found.expires),
             ),
         ),
         opts=pulumi.ResourceOptions(

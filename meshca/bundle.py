@@ -30,6 +30,7 @@ __all__ = [
     "Bundle",
     "make",
     "refusals",
+    "text",
 ]
 
 LEAF_TTL = timedelta(hours=24)
@@ -70,17 +71,22 @@ def make(
     chain: Sequence[x509.Certificate],
     key: Key | None,
 ) -> Bundle:
-    """The bundle that trusts `trust` in that order, signs with `signer`, hands out `chain`.
-
-    Each certificate is always the same bytes, so that a root-cert that gains a root begins with
-    the root-cert that it was: istiod before 1.30 compares the two as text.
-    """
+    """The bundle that trusts `trust` in that order, signs with `signer`, hands out `chain`."""
     return Bundle(
-        root_cert="".join(map(encode, trust)),
-        ca_cert=encode(signer),
-        cert_chain="".join(map(encode, chain)),
+        root_cert=text(trust),
+        ca_cert=text([signer]),
+        cert_chain=text(chain),
         ca_key=None if key is None else encode_key(key),
     )
+
+
+def text(certificates: Sequence[x509.Certificate]) -> str:
+    """The file that holds these certificates in this order.
+
+    Each is always the same bytes, so that a root-cert that gains a root begins with the root-cert
+    that it was: istiod before 1.30 compares the two as text.
+    """
+    return "".join(map(encode, certificates))
 
 
 def refusals(

@@ -1,16 +1,17 @@
 """A plan meets its certificates: the secrets, the bundle and the ledger, once all are known."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from cryptography import x509
 
 from meshca import bundle, certificates, evidence, secrets
+from meshca.ca_rules import Key
 from meshca.ledger import Access, Attempt, Ledger, Record, Restarts, advance, pending_attempt
 from meshca.plan import Plan
 from meshca.refusals import Refusal, Refused, iso
-from meshca.rotation import Identity, Posture
+from meshca.rotation import Identity
 
 WRITTEN = "written"
 """The tag that says which `up` wrote a secret last: the moment at which its plan was made."""
@@ -42,31 +43,23 @@ class Issued:
             for identity, member in self.plan.members.items()
         }
 
-    def describe(
-        self, *, recorded: Attempt | None, ledger: Ledger | None, key: bool
-    ) -> Mapping[str, secrets.Secret]:
-        """The secrets to write, in order.
+    def secret(
+        self, name: str, *, recorded: Attempt | None, ledger: Ledger | None
+    ) -> secrets.Secret:
+        """One of the four secrets as it is to be written.
 
-        Raises Refused when the attempt on record is not this plan's: then the state would not
-        know what a failing `up` may have started (`--target` without the record does that). Also
-        when a certificate in use was replaced behind the program's back.
+        Needs the certificates that it is about, and no others. Raises Refused when the attempt on
+        record is not this plan's: then the state would not know what a failing `up` may have
+        started (`--target` without the record does that). Also when a certificate in use was
+        replaced behind the program's back.
         """
         if self.plan.moves and recorded != self.plan.attempt:
             raise Refused([_not_recorded(self.plan)])
-        self._refuse_replaced(ledger)
-        posture = self.plan.posture
-        found = secrets.describe(
-            trust=[self._named(identity) for identity in posture.trust],
-            signer=self._named(posture.signer.identity),
-            chain=[self._named(identity) for identity in posture.chain],
-            key=key,
-        )
-        return {
-            name: replace(
-                secret, tags={**secret.tags, WRITTEN: self._written(name, ledger, recorded)}
-            )
-            for name, secret in found.items()
-        }
+        members = secrets.holds(self.plan.posture)[name]
+        self._refuse_replaced(members, ledger)
+        found = secrets.describe(name, [self._named(identity) for identity in members])
+        written = self._written(name, ledger, recorded)
+        return replace(found, tags={**found.tags, WRITTEN: written})
 
     def _written(self, name: str, ledger: Ledger | None, recorded: Attempt | None) -> str:
         """The tag WRITTEN of a secret: as it was, unless the vault may hold something else by now.
@@ -78,22 +71,29 @@ class Issued:
         before = ledger.written.get(name) if ledger else None
         pending = pending_attempt(ledger, recorded)
         postures = [self.plan.posture, *(one.posture for one in (ledger, pending) if one)]
-        if before is None or len({_holds(posture)[name] for posture in postures}) > 1:
+        if before is None or len({secrets.holds(posture)[name] for posture in postures}) > 1:
             return iso(self.plan.made_at)
         return before
 
-    def bundle(self, *, key: str | None, leaf_ttl: timedelta) -> bundle.Bundle:
-        """The four files. Raises Refused for whatever istiod or a peer would not take."""
+    def text(self, name: str) -> str:
+        """The text of one of the three secrets that hold certificates. `judge` judges it."""
+        members = secrets.holds(self.plan.posture)[name]
+        return bundle.text([self.certificates[identity] for identity in members])
+
+    def judge(self, *, key: str | None, leaf_ttl: timedelta) -> None:
+        """Raises Refused for whatever istiod or a peer would not take of the four files.
+
+        Needs all certificates of the posture. `key` is None when somebody else writes it.
+        """
         posture = self.plan.posture
         made = bundle.make(
             trust=[self.certificates[identity] for identity in posture.trust],
             signer=self.certificates[posture.signer.identity],
             chain=[self.certificates[identity] for identity in posture.chain],
-            key=certificates.parse_key(key, where="the signing issuer's key") if key else None,
+            key=None if key is None else _parse_key(key),
         )
         if refusals := bundle.refusals(made, now=self._judged_at(), leaf_ttl=leaf_ttl):
             raise Refused(refusals)
-        return made
 
     def _judged_at(self) -> datetime:
         """When the plan was judged, or when the last of what this `up` generated began: an RSA
@@ -170,12 +170,13 @@ class Issued:
     def _named(self, identity: Identity) -> secrets.Named:
         return secrets.Named(self.plan.named(identity), self.certificates[identity])
 
-    def _refuse_replaced(self, ledger: Ledger | None) -> None:
-        for identity, record in (ledger.records if ledger else {}).items():
-            certificate = self.certificates.get(identity)
-            if certificate is None or identity not in self.plan.posture.members():
-                continue
-            if record.certificate.sha256 != certificates.fingerprint(certificate):
+    def _refuse_replaced(self, members: Sequence[Identity], ledger: Ledger | None) -> None:
+        for identity in members:
+            record = ledger.records.get(identity) if ledger else None
+            certificate = self.certificates[identity]
+            if record is not None and record.certificate.sha256 != certificates.fingerprint(
+                certificate
+            ):
                 raise Refused(
                     [
                         Refusal(
@@ -193,15 +194,14 @@ class Issued:
                 )
 
 
-def _holds(posture: Posture) -> Mapping[str, tuple[Identity, ...]]:
-    """What each secret of a posture holds."""
-    signer = (posture.signer.identity,)
-    return {
-        bundle.ROOT_CERT: posture.trust,
-        bundle.CA_KEY: signer,
-        bundle.CERT_CHAIN: posture.chain,
-        bundle.CA_CERT: signer,
-    }
+def key_text(key: str) -> str:
+    """The text of `ca-key` for a private key in PEM, in whichever form it was given."""
+    return certificates.encode_key(_parse_key(key))
+
+
+def _parse_key(key: str) -> Key:
+    """The signing issuer's private key. Raises Refused, without its text."""
+    return certificates.parse_key(key, where="the signing issuer's key")
 
 
 def _not_recorded(plan: Plan) -> Refusal:

@@ -11,6 +11,7 @@ from cryptography import x509
 
 from meshca.bundle import CA_CERT, CA_KEY, CERT_CHAIN, ROOT_CERT
 from meshca.certificates import fingerprint
+from meshca.rotation import Identity, Posture
 
 CONTENT_TYPE = "application/x-pem-file"
 
@@ -43,23 +44,19 @@ class Secret:
     Together they say which part of which posture this version of the secret is."""
 
 
-def describe(
-    *, trust: Sequence[Named], signer: Named, chain: Sequence[Named], key: bool
-) -> dict[str, Secret]:
-    """The secrets of a posture, in the order in which they are written.
-
-    `key` is False when somebody else writes `ca-key`. The key's tags are those of its certificate.
-    """
-    holds: dict[str, Sequence[Named]] = {
-        ROOT_CERT: trust,
-        CA_KEY: [signer],
-        CERT_CHAIN: chain,
-        CA_CERT: [signer],
+def holds(posture: Posture) -> Mapping[str, tuple[Identity, ...]]:
+    """Secret -> the certificates that it is about, in order; `ca-key` is about its certificate."""
+    signer = (posture.signer.identity,)
+    return {
+        ROOT_CERT: posture.trust,
+        CA_KEY: signer,
+        CERT_CHAIN: posture.chain,
+        CA_CERT: signer,
     }
-    return {name: _secret(name, holds[name]) for name in WRITE_ORDER if key or name != CA_KEY}
 
 
-def _secret(name: str, members: Sequence[Named]) -> Secret:
+def describe(name: str, members: Sequence[Named]) -> Secret:
+    """The secret of that name, which is about `members`."""
     certificates = [member.certificate for member in members]
     return Secret(
         name,

@@ -160,9 +160,9 @@ def _differences(
     before: Posture | None, after: Posture, plan: Plan, ledger: Ledger | None
 ) -> Sequence[str]:
     def name(identity: Identity) -> CertificateRef:
-        if identity in plan.members:
-            return plan.members[identity].reference
-        return ledger.describe(identity) if ledger else CertificateRef(identity)
+        if ledger is not None and identity in ledger.records:
+            return ledger.describe(identity)
+        return plan.members[identity].reference
 
     lines = []
     old_trust = before.trust if before else ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -191,3 +192,28 @@ def test_generated_roots_rotate_and_the_old_one_can_go(tmp_path: Path) -> None:
     left = [name.rsplit("::", 1)[1] for name in stack.resources() if name.startswith("tls:")]
     assert sorted(left) == ["issuer-b1", "issuer-b1-key", "issuer-b1-request",
                             "root-b", "root-b-key"]  # fmt: skip
+
+
+def test_a_preview_knows_what_an_up_will_write_before_all_of_it_is_generated(
+    tmp_path: Path,
+) -> None:
+    """Root and issuer that come with the distribution leave the secrets of the old issuer alone,
+    in the preview as in the `up`, and the old issuer is told by its fingerprint."""
+    stack = Workspace(tmp_path / "stack")
+    shutil.copyfile(layout.ROOT / "Pulumi.dev.yaml", stack.stack_file)
+    for _ in range(2):
+        stack.done()
+    signer = stack.ledger()["signer"]["sha256"][:16]
+    stack.want(
+        "distribute a1 b1",
+        roots={"a": {"generated": {}}, "b": {"generated": {}}},
+        issuers={"a1": {"root": "a"}, "b1": {"root": "b"}},
+    )
+    shown = stack.preview()
+    assert shown.code == 0
+    assert re.findall(r"Secret secret-(\S+) update", shown.output) == ["root-cert", "cert-chain"]
+    assert f"goes on signing with a1 (sha256 {signer}, " in shown.output
+    assert "trusts b (not generated yet) from now on" in shown.output
+    with stack.writes() as writes:
+        stack.done()
+    assert writes == ["secrets/root-cert", "secrets/cert-chain"]
