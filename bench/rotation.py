@@ -8,7 +8,8 @@ from typing import Final
 from lightkube.resources.apps_v1 import Deployment
 
 from bench.timing import Limit, Ratio, Result
-from lab.mesh.mesh import NAMESPACE, Mesh
+from lab.mesh.mesh import Mesh
+from lab.mesh.workloads import NAMESPACE
 from tests.engine.workspace import Workspace
 from tests.mesh import engine_stage
 

@@ -19,7 +19,9 @@ from typing import Any
 from lab import layout
 from lab.azure import data_plane
 from lab.mesh import processes
-from lab.mesh.mesh import Mesh, MeshError, describe
+from lab.mesh.cluster_status import describe
+from lab.mesh.errors import MeshError
+from lab.mesh.mesh import Mesh
 from lab.programs import BuildError, ensure, envoy
 
 _START_SECONDS = 60.0

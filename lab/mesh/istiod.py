@@ -5,8 +5,8 @@ from pathlib import Path
 
 from lab import programs
 from lab.mesh import probes
+from lab.mesh.containers import Container
 from lab.mesh.network import ISTIOD_PORT
-from lab.mesh.processes import Process
 
 NAMESPACE = "aks-istio-system"
 CONTAINER = "discovery"
@@ -19,7 +19,7 @@ def service_name(revision: str) -> str:
     return f"istiod-{revision}.{NAMESPACE}.svc"
 
 
-class Discovery:
+class Discovery(Container):
     """One `pilot-discovery` process."""
 
     def __init__(
@@ -38,23 +38,18 @@ class Discovery:
 
         Without it istiod signs with a CA of its own, as on AKS without the plug-in.
         """
-        self.name = name
-        self.log = directory / f"{CONTAINER}.log"
-        self._address = address
+        super().__init__(
+            CONTAINER, name, address, directory=directory, run=run, environment=environment
+        )
         self._revision = revision
-        self._directory = directory
-        self._run = run
         self._kubeconfig = kubeconfig
         self._certificates = certificates
-        self._environment = environment
-        self._process: Process | None = None
 
     def start(self) -> None:
         """Start it, with the flags that keep it on its own address."""
         mesh_config = self._directory / "mesh.yaml"
         mesh_config.write_text("trustDomain: cluster.local\n", encoding="ascii")
-        self._process = Process(
-            self.name,
+        self._start(
             [
                 str(programs.ensure(["pilot-discovery"])["pilot-discovery"]),
                 "discovery",
@@ -71,10 +66,7 @@ class Discovery:
                 "--ctrlz_port=9876",
                 "--shutdownDuration=0s",
             ],
-            run=self._run,
-            log=self.log,
-            directory=self._directory,
-            environment={
+            {
                 # The article's log lines of a root rotation exist only with it.
                 "ISTIO_MULTIROOT_MESH": "true",
                 **self._environment,
@@ -88,18 +80,3 @@ class Discovery:
     def ready(self) -> bool:
         """Probe what the real Deployment probes: `/ready` on port 8080."""
         return probes.answers(self._address, _HTTP_PORT, "/ready")
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while it runs."""
-        return self._process.exit_code if self._process else None
-
-    def stop(self) -> None:
-        """End it as a pod deletion does."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """End it as a crash does."""
-        if self._process:
-            self._process.kill()

@@ -10,41 +10,37 @@ What runs is what the local cloud in `state` says: no istiod without a mesh prof
 without access. The cluster's own data is kept below `state` and survives a stop.
 """
 
-import json
-import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any
 
 import httpx2
-from lightkube import Client, codecs
-from lightkube.resources.apps_v1 import Deployment
-from lightkube.resources.core_v1 import ConfigMap, Event, Pod
+from lightkube import Client
+from lightkube.resources.core_v1 import ConfigMap, Pod
 
-from lab.azure import data_plane
-from lab.mesh import istiod, istiod_log, network, pods, processes, proxy
-from lab.mesh.addon import REVISION_LABEL, AddOn
-from lab.mesh.control_plane import ControlPlane, ControlPlaneError
-from lab.mesh.credentials import write_private
+from lab.azure.data_plane import MeshCluster
+from lab.mesh import (
+    cluster_status,
+    istiod,
+    istiod_log,
+    managed_cluster,
+    parts,
+    processes,
+    proxy,
+    workloads,
+)
+from lab.mesh.addon import AddOn
+from lab.mesh.cluster_data import ClusterData
 from lab.mesh.csi import Driver, Poll
+from lab.mesh.errors import MeshError
+from lab.mesh.keeper import Keeper
 from lab.mesh.kubelet import TRUST_CONFIG_MAP, Kubelet
-from lab.mesh.logs import LogServer
 from lab.mesh.runner import PodRunner
-from lab.mesh.service import Service
 from lab.mesh.traffic import Phase, Traffic
-
-NAMESPACE: Final = "mesh-lab"
-"""Where the workloads run."""
-
-_RECONCILE_SECONDS = 0.5
-
-
-class MeshError(Exception):
-    """The cluster cannot run, or did not get where it was expected; the text says what is there."""
+from lab.mesh.workloads import Workloads
 
 
 class Mesh:
@@ -73,13 +69,11 @@ class Mesh:
         PROXY_CONFIG_XDS_AGENT, which AKS leaves off; without it trust travels with renewals only.
         """
         self.state = state
-        self.directory = state / "mesh"
-        self.kubeconfig = state / "kubeconfig"
+        self._data = ClusterData(state)
         self._cluster_name = cluster
         self.run = state / "run"
         """Where pid files are (lab.mesh.processes)."""
-        self._workloads = pods
-        self._leaf_ttl = leaf_ttl
+        self._workloads = Workloads(pods, leaf_ttl, trust_is_pushed)
         self._poll = poll
         self._spread = leaf_ttl / 2 / pods if spread is None else spread
         self._istiods = istiods
@@ -88,13 +82,9 @@ class Mesh:
             "ENABLE_LEADER_ELECTION": "true" if istiods > 1 else "false",
             **(istiod_environment or {}),
         }
-        self._trust_is_pushed = trust_is_pushed
         self.traffic = Traffic(rate)
-        self._applied_revision: str | None = None
-        self._gone = False
-        self._stopping = threading.Event()
+        self._keeper: Keeper | None = None
         self._undo = ExitStack()
-        self._error: Exception | None = None
         self.client: Client
         self.driver: Driver
         self.kubelet: Kubelet
@@ -123,55 +113,32 @@ class Mesh:
                 f"there is no managed cluster in the local cloud at {self.state}: run `pulumi up`"
             )
         processes.sweep(self.run)
-        self._belong_to(cluster.id)
-        block = self._network()
-        plane = ControlPlane(self.directory, self.run, block, cluster.name)
-        self._undo.callback(plane.stop)
-        plane.start()
-        write_private(self.kubeconfig, plane.kubeconfig.read_bytes())
-        self.client = plane.client()
-        self._undo.callback(self.client.close)
+        self._data.belong_to(cluster.id)
         self.driver = Driver(self.state, cluster.id, self._poll)
-        service = Service(block.istiod)
-        service.start()
-        self._undo.callback(service.stop)
-        self.traffic.start()
-        self._undo.callback(self.traffic.stop)
-        self.kubelet = Kubelet(
-            self.client,
-            network=block,
-            directory=self.directory / "pods",
-            run=self.run,
-            kubeconfig=plane.kubeconfig,
-            driver=self.driver,
-            observers=(service, self.traffic),
-            spread=self._spread,
+        started = self._undo.enter_context(
+            parts.running(
+                self._data,
+                self.run,
+                name=cluster.name,
+                driver=self.driver,
+                traffic=self.traffic,
+                spread=self._spread,
+            )
         )
-        logs = LogServer(
-            block.node,
-            plane.authority.issue("kubelet", block.node),
-            plane.authority.certificate,
-            self.kubelet.log,
-        )
-        logs.start()
-        self._undo.callback(logs.stop)
-        self._undo.callback(self.kubelet.stop)
-        self.kubelet.start()
+        self.client, self.kubelet = started.client, started.kubelet
         add_on = AddOn(self.client, replicas=self._istiods, environment=self._istiod_environment)
-        self._follow(cluster, add_on)
-        keeper = threading.Thread(target=self._keep, args=(add_on, plane), name="mesh", daemon=True)
-        keeper.start()
-        self._undo.callback(keeper.join)
+        self._keeper = Keeper(self._cluster, started.plane, self.client, add_on, self._workloads)
+        self._keeper.start(cluster)
+        self._undo.callback(self._keeper.stop)
 
     def stop(self) -> None:
         """Stop everything, last first, and make sure that no process is left."""
-        self._stopping.set()
         try:
             self._undo.close()
         finally:
             processes.sweep(self.run)
-        if self._gone:
-            self._erase()
+        if self._keeper is not None and self._keeper.gone:
+            self._data.erase()
 
     def wait_until_ready(self, timeout: float = 60.0) -> None:
         """Wait until every istiod and every workload pod serves. Raises MeshError."""
@@ -181,8 +148,8 @@ class Mesh:
         """Wait until `condition` holds. Raises MeshError with the pods' state when it does not."""
         deadline = time.monotonic() + timeout
         while not condition():
-            if self._error is not None:
-                raise MeshError(str(self._error)) from self._error
+            if self.error is not None:
+                raise MeshError(str(self.error)) from self.error
             if time.monotonic() > deadline:
                 raise MeshError(
                     f"waited {timeout:.0f} s for: {what}. What is there:\n{self.describe()}"
@@ -201,34 +168,15 @@ class Mesh:
     @property
     def error(self) -> Exception | None:
         """Why the cluster cannot go on; None while all is well."""
-        return self._error
+        return self._keeper.error if self._keeper else None
 
     @property
     def is_ready(self) -> bool:
         """Do all istiods and workload pods serve, and is none left of an earlier template?"""
-        expected = ((self.istiods, self._istiods), (self.proxies, self._workloads))
-        return (
-            all(
-                len(found) == wanted and all(each.ready for each in found)
-                for found, wanted in expected
-            )
-            and self._is_rolled_out()
-        )
-
-    def _is_rolled_out(self) -> bool:
-        deployments = [
-            each
-            for namespace in (istiod.NAMESPACE, NAMESPACE)
-            for each in self.client.list(Deployment, namespace=namespace)
-        ]
+        expected = ((self.istiods, self._istiods), (self.proxies, self._workloads.count))
         return all(
-            each.metadata
-            and each.spec
-            and each.status
-            and (each.status.observedGeneration or 0) >= (each.metadata.generation or 0)
-            and each.status.updatedReplicas == each.status.availableReplicas == each.spec.replicas
-            for each in deployments
-        )
+            len(found) == wanted and all(each.ready for each in found) for found, wanted in expected
+        ) and cluster_status.is_rolled_out(self.client)
 
     @property
     def istiods(self) -> list[PodRunner]:
@@ -256,7 +204,7 @@ class Mesh:
         """Return, per istiod, the serial (hex) of the certificate that it signs with now."""
         return [istiod_log.signer(each.log) for each in self.istiods]
 
-    def trust(self, namespace: str = NAMESPACE) -> str:
+    def trust(self, namespace: str = workloads.NAMESPACE) -> str:
         """Return root-cert.pem of istio-ca-root-cert in a namespace; empty while there is none."""
         try:
             found = self.client.get(ConfigMap, TRUST_CONFIG_MAP, namespace=namespace)
@@ -266,171 +214,14 @@ class Mesh:
 
     def status(self) -> dict[str, Any]:
         """Return what there is to see, as JSON: pods, events, istiods' issuers, traffic."""
-        listed = []
-        for namespace in (istiod.NAMESPACE, NAMESPACE):
-            for pod in self.client.list(Pod, namespace=namespace):
-                statuses = (pod.status.containerStatuses if pod.status else None) or []
-                listed.append(
-                    {
-                        "namespace": namespace,
-                        "name": pod.metadata.name if pod.metadata else "",
-                        "ready": pods.is_ready(pod),
-                        "status": pods.shown(pod),
-                        "restarts": sum(each.restartCount for each in statuses),
-                    }
-                )
-        events = [
-            {"pod": each.involvedObject.name, "reason": each.reason, "message": each.message}
-            for each in self.client.list(Event, namespace=istiod.NAMESPACE)
-            if each.type == "Warning"
-        ]
-        phase = self.traffic.current
-        cluster = self._cluster()
-        return {
-            "cluster": cluster.name if cluster else "",
-            "mesh": bool(cluster and cluster.mesh),
-            "pods": listed,
-            "events": events,
-            "istiods": {
-                each.name: [
-                    {"issuer": seen.issuer, "subject": seen.subject, "serial": seen.serial}
-                    for seen in istiod_log.served(each.log)
-                ]
-                for each in self.istiods
-            },
-            "traffic": {"handshakes": phase.handshakes, "failed": phase.failed},
-        }
+        return cluster_status.read(self.client, self._cluster(), self.istiods, self.traffic.current)
 
     def describe(self) -> str:
         """Return the status as a few lines of text, for people and for error messages."""
         try:
-            status = self.status()
+            return cluster_status.describe(self.status())
         except httpx2.HTTPError as error:
             return f"the API server does not answer: {error}"
-        return describe(status)
 
-    def _cluster(self) -> data_plane.MeshCluster | None:
-        found = data_plane.mesh(self.state)
-        if self._cluster_name is not None:
-            found = tuple(each for each in found if each.name == self._cluster_name)
-        if len(found) > 1:
-            raise MeshError(
-                f"the local cloud has {len(found)} clusters"
-                f" ({', '.join(each.name for each in found)}): name one"
-            )
-        return found[0] if found else None
-
-    def _network(self) -> network.Network:
-        """The cluster's addresses; kept, because its certificates name them."""
-        path = self.directory / "network.json"
-        if path.is_file():
-            kept = network.Network(**json.loads(path.read_text(encoding="ascii")))
-            if not network.is_free(kept):
-                raise MeshError(f"{kept.api} is in use: is this cluster running already?")
-            return kept
-        chosen = network.choose()
-        content = json.dumps({"second": chosen.second, "third": chosen.third})
-        path.write_text(content, encoding="ascii")
-        return chosen
-
-    def _keep(self, add_on: AddOn, plane: ControlPlane) -> None:
-        """Follow the managed cluster, and notice when the control plane has died."""
-        while not self._stopping.wait(_RECONCILE_SECONDS):
-            try:
-                plane.check()
-                cluster = self._cluster()
-                if cluster is None:
-                    self._gone = True
-                    raise MeshError("the managed cluster has been deleted from the local cloud")
-                self._follow(cluster, add_on)
-            except (ControlPlaneError, MeshError) as error:
-                self._error = error
-                return
-
-    def _follow(self, cluster: data_plane.MeshCluster, add_on: AddOn) -> None:
-        """Lay what the service mesh profile asks for; workloads come with the mesh."""
-        add_on.reconcile(cluster)
-        revision = cluster.revisions[0] if cluster.mesh and cluster.revisions else None
-        if revision is None or revision == self._applied_revision:
-            return
-        with suppress(httpx2.HTTPError):
-            self._apply_workloads(revision)
-            self._applied_revision = revision
-
-    def _belong_to(self, cluster_id: str) -> None:
-        """Start from nothing when the data is another cluster's."""
-        owner = self.directory / "cluster"
-        if owner.is_file() and owner.read_text(encoding="utf-8") == cluster_id:
-            return
-        self._erase()
-        self.directory.mkdir(mode=0o700, parents=True)
-        owner.write_text(cluster_id, encoding="utf-8")
-
-    def _erase(self) -> None:
-        if self.directory.is_dir():
-            shutil.rmtree(self.directory)
-        self.kubeconfig.unlink(missing_ok=True)
-
-    def _apply_workloads(self, revision: str) -> None:
-        namespace = {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {REVISION_LABEL: revision}},
-        }
-        self.client.apply(codecs.from_dict(namespace), field_manager="lab", force=True)
-        for number in range(self._workloads):
-            manifest = _workload(
-                f"app-{number}",
-                revision,
-                {
-                    "SECRET_TTL": f"{self._leaf_ttl}s",
-                    "PROXY_CONFIG_XDS_AGENT": str(self._trust_is_pushed).lower(),
-                },
-            )
-            self.client.apply(codecs.from_dict(manifest), field_manager="lab", force=True)
-
-
-def describe(status: Mapping[str, Any]) -> str:
-    """Return a status (`Mesh.status`) as text."""
-    lines = [
-        f"{pod['namespace']}/{pod['name']}: {pod['status']}"
-        f"{' ready' if pod['ready'] else ''}"
-        f"{', restarts ' + str(pod['restarts']) if pod['restarts'] else ''}"
-        for pod in status["pods"]
-    ]
-    lines += [
-        f"event {each['pod']}: {each['reason']}: {each['message']}" for each in status["events"]
-    ]
-    lines += [
-        f'{name}: x509 cert - Issuer: "{seen["issuer"]}", Subject: "{seen["subject"]}",'
-        f" SN: {seen['serial']}"
-        for name, chain in status["istiods"].items()
-        for seen in chain
-    ]
-    if not status["mesh"]:
-        lines.append(f"cluster {status['cluster']}: the service mesh is not enabled")
-    traffic = status["traffic"]
-    lines.append(f"traffic: {traffic['failed']} failed of {traffic['handshakes']} handshakes")
-    return "\n".join(lines)
-
-
-def _workload(name: str, revision: str, environment: Mapping[str, str]) -> dict[str, Any]:
-    labels = {"app": name}
-    container = {
-        "name": proxy.CONTAINER,
-        "image": "lab/istio-proxy",
-        "env": [{"name": key, "value": value} for key, value in environment.items()],
-    }
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "namespace": NAMESPACE, "labels": labels},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": {**labels, REVISION_LABEL: revision}},
-                "spec": {"containers": [container]},
-            },
-        },
-    }
+    def _cluster(self) -> MeshCluster | None:
+        return managed_cluster.find(self.state, self._cluster_name)

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from lab import programs
 from lab.mesh import probes
+from lab.mesh.containers import Container
 from lab.mesh.network import ISTIOD_PORT
-from lab.mesh.processes import Process
 
 CONTAINER: Final = "istio-proxy"
 ADMIN_PORT: Final = 15000
@@ -34,7 +34,7 @@ _TYPES = "type.googleapis.com/envoy.extensions"
 _SDS_SOCKET = "./var/run/secrets/workload-spiffe-uds/socket"
 
 
-class Proxy:
+class Proxy(Container):
     """One pod's agent and Envoy."""
 
     def __init__(
@@ -54,17 +54,13 @@ class Proxy:
 
         `directory` already holds the token and the trust, laid by the kubelet.
         """
-        self.name = name
-        self.log = directory / f"{CONTAINER}.log"
-        self._address = address
+        super().__init__(
+            CONTAINER, name, address, directory=directory, run=run, environment=environment
+        )
         self._namespace = namespace
         self._service_account = service_account
-        self._directory = directory
-        self._run = run
         self._istiod = istiod
         self._istiod_name = istiod_name
-        self._environment = environment
-        self._process: Process | None = None
 
     def start(self) -> None:
         """Start the agent; it starts Envoy once it has a certificate to serve."""
@@ -90,13 +86,9 @@ class Proxy:
             "concurrency": 1,
             "terminationDrainDuration": "0.1s",
         }
-        self._process = Process(
-            self.name,
+        self._start(
             [str(programs.ensure(["pilot-agent"])["pilot-agent"]), "proxy", "router"],
-            run=self._run,
-            log=self.log,
-            directory=self._directory,
-            environment={
+            {
                 **self._environment,
                 "PROXY_CONFIG": json.dumps(config),
                 "POD_NAME": self.name,
@@ -114,21 +106,6 @@ class Proxy:
     def ready(self) -> bool:
         """Probe Envoy: live means that it has leaf and trust and listens."""
         return probes.answers(self._address, ADMIN_PORT, "/ready")
-
-    @property
-    def exit_code(self) -> int | None:
-        """None while the agent runs."""
-        return self._process.exit_code if self._process else None
-
-    def stop(self) -> None:
-        """End both gracefully."""
-        if self._process:
-            self._process.stop()
-
-    def kill(self) -> None:
-        """End both at once."""
-        if self._process:
-            self._process.kill()
 
 
 def _bootstrap(name: str, namespace: str, address: str, *, with_ads: bool) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,8 +32,8 @@ CLUSTER: Mapping[str, Any] = {
 VAULT: Mapping[str, Any] = {"name": "mesh-vault", "accessModel": "accessPolicy"}
 
 
-def make_authorities() -> dict[str, Authority]:
-    """Roots `a` and `b` and the ISSUERS, all of them ECDSA P-256 and valid now."""
+def make_authorities(issuers: Iterable[str] = ISSUERS) -> dict[str, Authority]:
+    """Roots `a` and `b` and issuers under them, all of them ECDSA P-256 and valid now."""
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
     made = {
         root: material.authority(
@@ -41,7 +41,7 @@ def make_authorities() -> dict[str, Authority]:
         )
         for root in ("a", "b")
     }
-    for issuer in ISSUERS:
+    for issuer in issuers:
         made[issuer] = material.authority(
             f"O=Istio,CN=Issuer {issuer}",
             under=made[issuer[0]],
@@ -69,6 +69,13 @@ def reference(name: str, authority: Authority) -> str:
     return f"{name} (sha256 {fingerprint(authority)[:16]}, not after {end})"
 
 
+def issuer_settings(issuers: Iterable[str] = ISSUERS) -> dict[str, dict[str, str]]:
+    """The setting `issuers`: a certificate file for each, and its key in `issuerKeys`."""
+    return {
+        name: {"root": name[0], "certificate": f"{name}.pem", "key": "secret"} for name in issuers
+    }
+
+
 def offline(**changes: Any) -> dict[str, Any]:
     """Offline roots and issuers whose keys are in `issuerKeys`; steady with a1, at a short pace.
 
@@ -79,10 +86,7 @@ def offline(**changes: Any) -> dict[str, Any]:
         "activeIssuer": "a1",
         **SHORT,
         "roots": {root: {"certificate": f"{root}.pem"} for root in ("a", "b")},
-        "issuers": {
-            name: {"root": name[0], "certificate": f"{name}.pem", "key": "secret"}
-            for name in ISSUERS
-        },
+        "issuers": issuer_settings(),
         "cluster": CLUSTER,
         "keyVault": VAULT,
     }
@@ -100,7 +104,9 @@ def changed(config: Mapping[str, Any], /, **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in result.items() if value is not None}
 
 
-def set_keys(stack: Workspace, authorities: Mapping[str, Authority]) -> None:
+def set_keys(
+    stack: Workspace, authorities: Mapping[str, Authority], issuers: Iterable[str] = ISSUERS
+) -> None:
     """Sets the private key of every issuer, as a user does with `pulumi config set --secret`."""
-    for name in ISSUERS:
+    for name in issuers:
         stack.set_secret(f"issuerKeys.{name}", material.key_text(authorities[name].key))

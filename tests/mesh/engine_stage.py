@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +21,6 @@ from lab.azure import data_plane, faults, seed
 from lab.mesh.mesh import Mesh
 from lab.mesh.traffic import Phase
 from meshca import certificates
-from tests import material
 from tests.engine import stacks
 from tests.engine.workspace import Workspace, wait_until
 from tests.material import Authority
@@ -47,9 +45,7 @@ RENEWAL: Final = LEAF_TTL / 2 + POLL
 CONFIG: Final[Mapping[str, Any]] = {
     "leafTtl": f"{LEAF_TTL:.0f}s",
     "slack": f"{SLACK:.0f}s",
-    "issuers": {
-        name: {"root": name[0], "certificate": f"{name}.pem", "key": "secret"} for name in ISSUERS
-    },
+    "issuers": stacks.issuer_settings(ISSUERS),
     "cluster": {"revisions": ["asm-1-29"], "rotationPollInterval": f"{POLL:.0f}s"},
 }
 
@@ -238,32 +234,13 @@ def converged(**changes: Any) -> Iterator[tuple[Workspace, Mapping[str, Authorit
     # Not pytest's own folder: Envoy's sockets need a short path, and it is not kept.
     directory = Path(tempfile.mkdtemp(prefix="mesh-"))
     try:
-        authorities = _authorities()
+        authorities = stacks.make_authorities(ISSUERS)
         stack = Workspace(directory / "s")
         stacks.write_certificates(authorities, stack.directory)
         stack.configure(stacks.changed(stacks.offline(**CONFIG), **changes))
-        for name in ISSUERS:
-            stack.set_secret(f"issuerKeys.{name}", material.key_text(authorities[name].key))
+        stacks.set_keys(stack, authorities, ISSUERS)
         for _ in range(2):
             stack.done()
         yield stack, authorities
     finally:
         shutil.rmtree(directory)
-
-
-def _authorities() -> dict[str, Authority]:
-    start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
-    made = {
-        root: material.authority(
-            f"O=Istio,CN=Root {root}", start=start, end=start + timedelta(days=3650)
-        )
-        for root in ("a", "b")
-    }
-    for issuer in ISSUERS:
-        made[issuer] = material.authority(
-            f"O=Istio,CN=Issuer {issuer}",
-            under=made[issuer[0]],
-            start=start,
-            end=start + timedelta(days=730),
-        )
-    return made

@@ -11,8 +11,9 @@ from typing import Final
 from lightkube.resources.core_v1 import Pod
 
 from lab.mesh import istiod_log
-from lab.mesh.mesh import NAMESPACE, Mesh
+from lab.mesh.mesh import Mesh
 from lab.mesh.traffic import Phase
+from lab.mesh.workloads import NAMESPACE
 from tests.mesh import authorities
 from tests.mesh.authorities import Authority, Texts
 from tests.mesh.local_cloud import WRITE_ORDER, LocalCloud

@@ -9,7 +9,8 @@ from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Namespace, Pod
 
 from lab.mesh import envoy_secrets, istiod_log, processes, proxy
-from lab.mesh.mesh import NAMESPACE, Mesh
+from lab.mesh.mesh import Mesh
+from lab.mesh.workloads import NAMESPACE
 from tests.mesh import authorities, sockets
 from tests.mesh.local_cloud import LocalCloud
 

@@ -5,6 +5,7 @@ AKS): a proxy learns of new trust only when it renews its leaf. Every test leave
 with another issuer than it found, and takes it from whichever it finds.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import pytest
@@ -83,26 +84,43 @@ def test_an_engine_killed_after_each_write_loses_no_handshake(stage: EngineStage
     assert [each.failed for each in phases] == [0, 0, 0], story(phases)
 
 
-@pytest.fixture(scope="module")
-def taken_back(running: EngineStage) -> dict[str, Phase]:
-    """Go to the switch and back to steady, each move polled between its two writes."""
-    running.finish()
-    rotation = _TakenBack(running)
-    rotation.run()
-    return rotation.phases
-
-
-class _TakenBack:
-    """A root rotation up to the switch and back; counted by what is current."""
+class _Rotation(ABC):
+    """A root rotation in one go; several tests look at the phases that it has counted, by name."""
 
     def __init__(self, stage: EngineStage) -> None:
         self.stage = stage
         self.mesh = stage.mesh
         self.phases: dict[str, Phase] = {}
 
-    def run(self) -> None:
-        stage, old = self.stage, self.stage.signer
-        new = foreign(old)
+    def counted(self) -> dict[str, Phase]:
+        """Run it from a stack at rest, whatever the test before has left; return the phases."""
+        self.stage.finish()
+        old = self.stage.signer
+        self.run(old, foreign(old))
+        return self.phases
+
+    @abstractmethod
+    def run(self, old: str, new: str) -> None:
+        """Move between an issuer and one under another root; end at rest."""
+
+
+def assert_none_failed(counted: Phase) -> None:
+    """Assert that there was traffic, and that all of it came through."""
+    assert counted.handshakes > 0
+    assert counted.failed == 0, str(counted)
+
+
+@pytest.fixture(scope="module")
+def taken_back(running: EngineStage) -> dict[str, Phase]:
+    """Go to the switch and back to steady, each move polled between its two writes."""
+    return _TakenBack(running).counted()
+
+
+class _TakenBack(_Rotation):
+    """A root rotation up to the switch and back; counted by what is current."""
+
+    def run(self, old: str, new: str) -> None:
+        stage = self.stage
         stage.stack.want(f"distribute {old} {new}")
         self.polled("distribute", old)
         stage.stack.wait_for_next_move()
@@ -149,40 +167,27 @@ def test_a_poll_between_any_two_writes_loses_no_handshake(
     move: str, poll: str, taken_back: dict[str, Phase]
 ) -> None:
     """To the switch and back: whether istiods read one write of a move or both, 0 fail."""
-    counted = taken_back[f"{move}, {poll}"]
-    assert counted.handshakes > 0
-    assert counted.failed == 0, str(counted)
+    assert_none_failed(taken_back[f"{move}, {poll}"])
 
 
 def test_two_istiods_that_sign_with_different_issuers_lose_no_handshake(
     taken_back: dict[str, Phase],
 ) -> None:
     """They poll at different times; while one has the new signer and the other has not, 0 fail."""
-    counted = taken_back["two signers"]
-    assert counted.handshakes > 0
-    assert counted.failed == 0, str(counted)
+    assert_none_failed(taken_back["two signers"])
 
 
 @pytest.fixture(scope="module")
 def troubled(running: EngineStage) -> dict[str, Phase]:
     """Make a root rotation that meets every trouble a cluster may have; counted by trouble."""
-    running.finish()
-    rotation = _Troubled(running)
-    rotation.run()
-    return rotation.phases
+    return _Troubled(running).counted()
 
 
-class _Troubled:
+class _Troubled(_Rotation):
     """A root rotation in which something goes wrong in each phase, and is seen to."""
 
-    def __init__(self, stage: EngineStage) -> None:
-        self.stage = stage
-        self.mesh = stage.mesh
-        self.phases: dict[str, Phase] = {}
-
-    def run(self) -> None:
-        stage, old = self.stage, self.stage.signer
-        new = foreign(old)
+    def run(self, old: str, new: str) -> None:
+        stage = self.stage
         self.restart("steady")
         self.lose_access()
 
@@ -245,28 +250,20 @@ class _Troubled:
 @pytest.mark.parametrize("phase", ["steady", "distribute", "switch", "retire"])
 def test_restarted_istiods_lose_no_handshake(phase: str, troubled: dict[str, Phase]) -> None:
     """Whichever phase the stack is in, all istiods may restart at once: 0 fail."""
-    counted = troubled[f"restarted in {phase}"]
-    assert counted.handshakes > 0
-    assert counted.failed == 0, str(counted)
+    assert_none_failed(troubled[f"restarted in {phase}"])
 
 
 def test_istiods_restarted_inside_the_switch_lose_no_handshake(troubled: dict[str, Phase]) -> None:
     """No istiod can start until the second write has been polled; no proxy notices."""
-    counted = troubled["restarted inside the switch"]
-    assert counted.handshakes > 0
-    assert counted.failed == 0, str(counted)
+    assert_none_failed(troubled["restarted inside the switch"])
 
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_vault_in_a_move_loses_no_handshake(status: int, troubled: dict[str, Phase]) -> None:
     """Rounds of polls fail between the writes, no longer than the slack: 0 fail."""
-    counted = troubled[str(status)]
-    assert counted.handshakes > 0
-    assert counted.failed == 0, str(counted)
+    assert_none_failed(troubled[str(status)])
 
 
 def test_access_revoked_and_restored_loses_no_handshake(troubled: dict[str, Phase]) -> None:
     """For a whole leaf lifetime no istiod can read the vault: it signs with what it has, 0 fail."""
-    counted = troubled["access revoked"]
-    assert counted.handshakes > 0
-    assert counted.failed == 0, str(counted)
+    assert_none_failed(troubled["access revoked"])

@@ -14,7 +14,8 @@ import pytest
 
 from lab import layout
 from lab.mesh import processes
-from lab.mesh.mesh import NAMESPACE, Mesh
+from lab.mesh.mesh import Mesh
+from lab.mesh.workloads import NAMESPACE
 from tests.mesh import authorities, sockets
 from tests.mesh.local_cloud import LocalCloud
 
