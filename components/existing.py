@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import pulumi
@@ -59,7 +60,9 @@ async def _read(token: str, **arguments: str) -> adoption.Raw | None:
     Not by the SDK's typed functions: what the program knows nothing of must be seen, too.
     """
     try:
-        answer: Any = await pulumi.runtime.invoke_async(token, dict(arguments))
+        # With its version, as the SDK asks: the engine would otherwise start a second provider.
+        options = pulumi.InvokeOptions(version=version("pulumi-azure-native"))
+        answer: Any = await pulumi.runtime.invoke_async(token, dict(arguments), options)
     except Exception as error:  # the invoke raises nothing more specific
         if "NotFound" in str(error):
             return None

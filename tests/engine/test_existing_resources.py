@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.engine.workspace import Workspace
 from tests.material import Authority
 
 GROUP, CLUSTER, VAULT = "platform", "shared", "shared-kv"
+VERSION = version("pulumi-azure-native").replace(".", "_")
 ADD_ON = "azureKeyvaultSecretsProvider"
 
 FOREIGN: Mapping[str, Any] = {
@@ -268,3 +270,14 @@ def test_a_new_cluster_may_be_made_in_an_existing_group(
         made.done()
     assert made.outputs()["mesh"] == "enabled"
     assert not any("ResourceGroup" in name for name in made.resources())
+
+
+def test_what_exists_is_asked_of_the_provider_that_makes_the_rest(stack: Workspace) -> None:
+    """A stack has one Azure provider: an unversioned request would start another."""
+    stack.done()
+    providers = [
+        each["urn"].rpartition("::")[2]
+        for each in stack.exported()["deployment"]["resources"]
+        if each["type"] == "pulumi:providers:azure-native"
+    ]
+    assert providers == [f"default_{VERSION}"]
