@@ -137,8 +137,10 @@ def test_an_istiod_that_hangs_in_init_is_told_why(
     plane: Plane, istiods: Istiods, files: tuple[str, ...], message: str, id_: str
 ) -> None:
     """From the events of its pod."""
-    istiods.put("istiod-hanging", held=True)
-    Events(plane.client, "istiod-hanging", ISTIOD_NAMESPACE, "uid").warn("FailedMount", message)
+    # A name for each case: events outlive their pod, and two of one second have no order.
+    pod = f"istiod-{id_}"
+    istiods.put(pod, held=True)
+    Events(plane.client, pod, ISTIOD_NAMESPACE, "uid").warn("FailedMount", message)
     done = verify(*files, "--json")
     assert done.code == 4
     assert id_ in done.ids

@@ -333,11 +333,13 @@ def _deploy(
 @contextlib.contextmanager
 def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
     """A loop of its own. What a failed program leaves unfinished is ended without a word, as
-    Pulumi's own entry point does."""
+    Pulumi's own entry point does.
+
+    For good, as there: what is left is told of when it is collected, which may be at any time, and
+    Python 3.11 takes it amiss when that is within `ast.parse`.
+    """
     loop = asyncio.new_event_loop()
-    logger = logging.getLogger("asyncio")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     pool = ThreadPoolExecutor(THREADS)
     loop.set_default_executor(pool)
     try:
@@ -351,7 +353,6 @@ def _event_loop() -> Iterator[asyncio.AbstractEventLoop]:
         pool.shutdown()
         loop.close()
         asyncio.set_event_loop(None)
-        logger.setLevel(level)
 
 
 def _readable(
