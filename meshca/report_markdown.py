@@ -4,7 +4,7 @@ Mermaid pictures and alerts (`> [!CAUTION]`) are GitHub's (docs.github.com, "Bas
 formatting syntax"); elsewhere they read as code and as quotes.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from meshca import words
@@ -12,7 +12,7 @@ from meshca.preview import ATTEMPT, SECRET, Change, Preview
 from meshca.report import way_back
 from meshca.report_by_name import drawn_ledger, drawn_settings, ledger_after, posture_of
 from meshca.report_refusals import Told, parse
-from meshca.secrets import WRITE_ORDER
+from meshca.secrets import WRITE_ORDER, holds
 
 CALLED = {
     "ManagedCluster": "cluster",
@@ -178,11 +178,13 @@ def _pictures(preview: Preview) -> Iterator[str]:
 def _written(preview: Preview) -> Iterator[str]:
     if preview.refusals or not preview.changes:
         return
+    wanted = posture_of(preview.settings) if preview.settings else None
+    expected = {name: " ".join(held) for name, held in (holds(wanted) if wanted else {}).items()}
     yield "### What is written"
     yield _table(
         ("", "resource", "change"),
         (
-            (_operation(change), _called(change), _difference(change))
+            (_operation(change), _called(change), _difference(change, expected))
             for change in sorted(preview.changes, key=_rank)
         ),
     )
@@ -198,14 +200,16 @@ def _called(change: Change) -> str:
     return called if change.type == ATTEMPT else f"{called} `{change.label}`"
 
 
-def _difference(change: Change) -> str:
+def _difference(change: Change, expected: Mapping[str, str]) -> str:
+    """`expected` is what each secret of the posture holds: some is not known to its tags yet."""
     if change.type == ATTEMPT:
         return ""
-    if change.type == SECRET:
-        if change.held and change.holds and change.held != change.holds:
-            return f"{change.held} -> {change.holds}"
-        if change.holds:
-            return change.holds if change.held is None else f"{change.holds}, written anew"
+    if change.type == SECRET and change.operation not in DESTROYS:
+        after = change.holds or expected.get(change.label)
+        if after is not None and change.held not in (None, after):
+            return f"{change.held} -> {after}"
+        if after is not None:
+            return after if change.held is None else f"{after}, written anew"
     return _listed(change.reasons)
 
 

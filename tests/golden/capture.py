@@ -79,6 +79,28 @@ def life(directory: Path) -> Iterator[Captured]:
     mesh.done()
     mesh.want("steady b1")
     yield captured("finish", mesh)
+    yield _generated(directory)
+
+
+def _generated(directory: Path) -> Captured:
+    """The distribution of a root and an issuer that come with it, of which nothing is known yet."""
+    young = Workspace(directory / "young", stack="shop")
+    young.converge(
+        {
+            "cluster": CONFIGURATION["cluster"],
+            "keyVault": CONFIGURATION["keyVault"],
+            "rotationPhase": "steady",
+            "activeIssuer": "a1",
+            "roots": {"a": {"generated": {}}},
+            "issuers": {"a1": {"root": "a"}},
+        }
+    )
+    young.want(
+        "distribute a1 b1",
+        roots={"a": {"generated": {}}, "b": {"generated": {}}},
+        issuers={"a1": {"root": "a"}, "b1": {"root": "b"}},
+    )
+    return captured("generated", young)
 
 
 GLASS = {"move": "steady a1 -> steady a2", "reason": "The key of a1 leaked, incident 4711"}

@@ -57,6 +57,7 @@ def test_the_first_line_finds_the_comment_again(name: str) -> None:
     [
         ("first", {"root-cert": "a", "ca-key": "a1", "cert-chain": "a1", "ca-cert": "a1"}),
         ("distribute", {"root-cert": "a -> a b", "cert-chain": "a1 -> b1 a1"}),
+        ("generated", {"root-cert": "a -> a b", "cert-chain": "a1 -> b1 a1"}),
         ("switch", {"ca-key": "a1 -> b1", "ca-cert": "a1 -> b1"}),
         ("retire", {"root-cert": "a b -> b", "cert-chain": "b1 a1 -> b1"}),
         ("finish", {}),
