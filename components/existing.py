@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
-from typing import Any
 
 import pulumi
-from pulumi_azure_native import authorization
 
+from components import azure
 from meshca import adoption
 from meshca.adoption import LiveCluster
 from meshca.ledger import Ledger
@@ -46,8 +44,8 @@ async def find(settings: Settings, ledger: Ledger | None) -> Existing:
         )
         if raw is None:
             raise adoption.missing("vault", settings.key_vault)
-        login = await authorization.get_client_config()
-        refusals += adoption.vault_refusals(settings.key_vault, raw, tenant=login.tenant_id)
+        login = await azure.ask(azure.CLIENT_CONFIG)
+        refusals += adoption.vault_refusals(settings.key_vault, raw, tenant=login["tenantId"])
         vault_id = str(raw["id"])
     if refusals:
         raise Refused(refusals)
@@ -55,14 +53,9 @@ async def find(settings: Settings, ledger: Ledger | None) -> Existing:
 
 
 async def _read(token: str, **arguments: str) -> adoption.Raw | None:
-    """A resource in the names of the API; None when there is none.
-
-    Not by the SDK's typed functions: what the program knows nothing of must be seen, too.
-    """
+    """A resource, with what the program knows nothing of; None when there is none."""
     try:
-        # With its version, as the SDK asks: the engine would otherwise start a second provider.
-        options = pulumi.InvokeOptions(version=version("pulumi-azure-native"))
-        answer: Any = await pulumi.runtime.invoke_async(token, dict(arguments), options)
+        return await azure.ask(token, **arguments)
     except Exception as error:  # the invoke raises nothing more specific
         if "NotFound" in str(error):
             return None
@@ -70,4 +63,3 @@ async def _read(token: str, **arguments: str) -> adoption.Raw | None:
             f"{' '.join(arguments.values())} cannot be read: {error}. Whoever runs this needs to "
             "read it."
         ) from error
-    return dict(answer)

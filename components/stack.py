@@ -7,8 +7,9 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG, is_config_secret
-from pulumi_azure_native import authorization, containerservice
+from pulumi_azure_native import containerservice
 
+from components import azure
 from components.cluster import ClusterComponent
 from meshca import words
 from meshca.adoption import ADD_ON
@@ -30,9 +31,19 @@ class Login:
     """Where the deploying identity is logged in; asked for without waiting."""
 
     def __init__(self) -> None:
-        client = authorization.get_client_config_output()
-        self.subscription: pulumi.Output[str] = client.subscription_id
-        self.tenant: pulumi.Output[str] = client.tenant_id
+        client: pulumi.Output[dict[str, Any]] = pulumi.Output.from_input(_client())
+        self.subscription: pulumi.Output[str] = client["subscriptionId"]
+        self.tenant: pulumi.Output[str] = client["tenantId"]
+
+
+async def _client() -> dict[str, Any]:
+    try:
+        return await azure.ask(azure.CLIENT_CONFIG)
+    except Exception as error:  # the invoke raises nothing more specific
+        raise pulumi.RunError(
+            f"Azure does not say who is logged in: {error}. Run `az login`, or set the ARM_* "
+            "variables that name another identity."
+        ) from error
 
 
 def announce(

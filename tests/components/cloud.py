@@ -65,6 +65,8 @@ class Cloud(mocks.Mocks):
     """The outputs of `stacks` that are secret."""
     live: Mapping[str, Any] | None = field(default_factory=lambda: live_cluster(ADD_ON_IDENTITY))
     """What getManagedCluster answers; None: there is no such cluster."""
+    login_error: str | None = None
+    """What getClientConfig fails with."""
     live_error: str = NOT_FOUND
     """What getManagedCluster fails with while `live` is None."""
     identity: str | None = ADD_ON_IDENTITY
@@ -87,6 +89,8 @@ class Cloud(mocks.Mocks):
         """Answers the two functions that the program calls."""
         self.invoked.append((args.token, args.args))
         if args.token == LOGIN:
+            if self.login_error is not None:
+                raise ProviderError(self.login_error)
             return {
                 "clientId": "client",
                 "objectId": "object",

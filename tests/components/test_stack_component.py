@@ -170,3 +170,15 @@ def test_an_override_is_announced_as_a_warning(converged: Stack) -> None:
 def test_a_pending_mesh_is_announced(first_up: Run) -> None:
     """The first `up` says that a second one enables the mesh."""
     assert "info: Mesh pending: run `pulumi up` again to enable it." in first_up.said
+
+
+def test_nobody_logged_in_is_told_in_one_line() -> None:
+    """The provider's own words, and what to do, without a traceback."""
+    run = Stack(cloud=Cloud(login_error="no credentials")).attempt(GENERATED)
+    assert isinstance(run.error, pulumi.RunError)
+    said = str(run.error)
+    assert said.startswith("Azure does not say who is logged in: ")
+    assert said.endswith(
+        "no credentials. Run `az login`, or set the ARM_* variables that name another identity."
+    )
+    assert "\n" not in said

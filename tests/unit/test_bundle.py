@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshca import bundle, trial
@@ -206,7 +206,6 @@ def _made(roots: list[Authority], signer: Authority, chain: list[Authority]) -> 
 
 
 @given(postures())
-@settings(deadline=None)
 def test_every_posture_of_sound_authorities_is_sound(
     posture: tuple[list[Authority], Authority, list[Authority]],
 ) -> None:
@@ -215,7 +214,6 @@ def test_every_posture_of_sound_authorities_is_sound(
 
 
 @given(postures())
-@settings(deadline=None)
 def test_making_is_byte_stable(
     posture: tuple[list[Authority], Authority, list[Authority]],
 ) -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshca import certificates
@@ -112,7 +112,6 @@ def test_a_certificate_is_read_whatever_happened_around_it(
 
 
 @given(slips, st.sampled_from(sorted(KEY_FORMS)))
-@settings(deadline=None)
 def test_a_key_is_read_whatever_happened_around_it(
     chosen: list[Callable[[str], str]], form: str
 ) -> None:
@@ -163,7 +162,6 @@ def test_no_text_raises_anything_but_a_refusal(text: str) -> None:
 
 
 @given(st.integers(0, len(ISSUER.pem) - 1), st.characters(codec="ascii"))
-@settings(deadline=None)
 def test_a_changed_character_raises_nothing_but_a_refusal(at: int, letter: str) -> None:
     """A certificate with one character changed reads as one, or is refused."""
     text = ISSUER.pem[:at] + letter + ISSUER.pem[at + 1 :]
@@ -176,7 +174,6 @@ def test_a_changed_character_raises_nothing_but_a_refusal(at: int, letter: str) 
 
 
 @given(st.integers(0, 10_000), st.characters(codec="ascii"), st.sampled_from(sorted(KEY_FORMS)))
-@settings(deadline=None)
 def test_a_refused_key_is_not_shown(at: int, letter: str, form: str) -> None:
     """Whatever one character breaks in a key, the message holds no line of it."""
     text = key_text(*KEY_FORMS[form])

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshca import plan as planning
@@ -188,7 +188,7 @@ WILD = walks(changes())
 
 Answer = Plan | tuple[Refusal, ...] | None
 
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=40)
 
 
 @dataclass(frozen=True)
