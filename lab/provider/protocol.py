@@ -21,7 +21,7 @@ def import_stubs_alone() -> None:
     if found is None or not found.submodule_search_locations:
         raise ModuleNotFoundError("the package `pulumi` is not installed: run `make setup`")
     [home] = found.submodule_search_locations
-    for name in ("pulumi", "pulumi.runtime"):
+    for name in ("pulumi", "pulumi.runtime", "pulumi.runtime.proto"):
         shell = ModuleType(name)
         shell.__path__ = [home + name.removeprefix("pulumi").replace(".", "/")]
         sys.modules[name] = shell
