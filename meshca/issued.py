@@ -1,6 +1,6 @@
 """A plan meets its certificates: the secrets, the bundle and the ledger, once all are known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -50,13 +50,11 @@ class Issued:
 
         Needs the certificates that it is about, and no others. Raises Refused when the attempt on
         record is not this plan's: then the state would not know what a failing `up` may have
-        started (`--target` without the record does that). Also when a certificate in use was
-        replaced behind the program's back.
+        started (`--target` without the record does that).
         """
         if self.plan.moves and recorded != self.plan.attempt:
             raise Refused([_not_recorded(self.plan)])
         members = secrets.holds(self.plan.posture)[name]
-        self._refuse_replaced(members, ledger)
         found = secrets.describe(name, [self._named(identity) for identity in members])
         written = self._written(name, ledger, recorded)
         return replace(found, tags={**found.tags, WRITTEN: written})
@@ -80,11 +78,13 @@ class Issued:
         members = secrets.holds(self.plan.posture)[name]
         return bundle.text([self.certificates[identity] for identity in members])
 
-    def judge(self, *, key: str | None, leaf_ttl: timedelta) -> None:
+    def judge(self, *, key: str | None, leaf_ttl: timedelta, ledger: Ledger | None) -> None:
         """Raises Refused for whatever istiod or a peer would not take of the four files.
 
-        Needs all certificates of the posture. `key` is None when somebody else writes it.
+        Also when a certificate in use was replaced behind the program's back. Needs all
+        certificates of the posture. `key` is None when somebody else writes it.
         """
+        self._refuse_replaced(ledger)
         posture = self.plan.posture
         made = bundle.make(
             trust=[self.certificates[identity] for identity in posture.trust],
@@ -170,8 +170,8 @@ class Issued:
     def _named(self, identity: Identity) -> secrets.Named:
         return secrets.Named(self.plan.named(identity), self.certificates[identity])
 
-    def _refuse_replaced(self, members: Sequence[Identity], ledger: Ledger | None) -> None:
-        for identity in members:
+    def _refuse_replaced(self, ledger: Ledger | None) -> None:
+        for identity in sorted(self.plan.posture.members()):
             record = ledger.records.get(identity) if ledger else None
             certificate = self.certificates[identity]
             if record is not None and record.certificate.sha256 != certificates.fingerprint(

@@ -288,15 +288,19 @@ def test_a_file_that_is_missing_is_told_before_anything_registers(
     assert "a1.pem does not exist" in stack.refused(OFFLINE)
 
 
-def test_a_replaced_certificate_is_refused_while_resources_run(converged: Stack) -> None:
+@pytest.mark.parametrize(("gone", "name"), [("root-a", "a"), ("issuer-a1", "a1")])
+def test_a_replaced_certificate_is_refused_while_resources_run(
+    converged: Stack, gone: str, name: str
+) -> None:
     """A certificate that became another one is known only once pulumi-tls answers. The refusal
-    still is one line, without a traceback, and comes before the first secret."""
-    converged.cloud.made.clear()
+    still is one line, without a traceback, and comes before the first secret, also before those
+    that do not hold it."""
+    del converged.cloud.made[gone]
     run = converged.attempt(GENERATED)
     assert isinstance(run.error, pulumi.RunError)
     said = str(run.error)
     assert said.startswith(
-        "replaced: the generated certificate of a is not the one the ledger recorded ["
+        f"replaced: the generated certificate of {name} is not the one the ledger recorded ["
     )
     assert "\n" not in said
     assert run.of(cloud.SECRET) == {}
