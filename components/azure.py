@@ -14,8 +14,8 @@ CLIENT_CONFIG = "azure-native:authorization:getClientConfig"
 async def ask(token: str, **arguments: str) -> dict[str, Any]:
     """What a function of the provider answers. Raises a plain Exception when it fails.
 
-    Unlike the SDK's typed functions, the answer also holds what the SDK knows nothing of; and a
-    module of the SDK takes as long to import as the provider takes to start.
+    Unlike that of the SDK's typed functions, the answer also holds what the SDK knows nothing of,
+    and no preview waits for the import of a whole module of the SDK.
     """
     # With its version, as the SDK asks: the engine would otherwise start a second provider.
     options = pulumi.InvokeOptions(version=version("pulumi-azure-native"))

@@ -23,7 +23,7 @@ class Issued:
     def __init__(self, plan: Plan, pems: Mapping[str, str]) -> None:
         """`pems` maps the names of roots and issuers to their certificates.
 
-        Those of the posture are enough for the secrets and the bundle; the ledger takes them all.
+        A secret needs those that it is about, the judgement those of the posture, the ledger all.
         """
         self.plan = plan
         self.certificates: Mapping[Identity, x509.Certificate] = {
