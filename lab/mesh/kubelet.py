@@ -20,7 +20,7 @@ from lightkube.resources.core_v1 import ConfigMap, Node, Pod
 
 from lab.mesh import csi, runner
 from lab.mesh.network import KUBELET_PORT, Network
-from lab.mesh.pods import NODE, Status, is_ready, timestamp
+from lab.mesh.pods import NODE, tend, timestamp
 from lab.mesh.runner import Observer, PodRunner
 
 TRUST_CONFIG_MAP: Final = "istio-ca-root-cert"
@@ -177,11 +177,10 @@ class Kubelet:
         metadata = pod.metadata
         if metadata is None or metadata.uid is None:
             return
-        if metadata.deletionTimestamp:
+        if runner.program(pod) is None:
+            self._plain.submit(tend, self._client, pod)
+        elif metadata.deletionTimestamp:
             self._end(pod)
-        elif runner.program(pod) is None:
-            if not is_ready(pod):
-                self._plain.submit(self._make_ready, pod)
         else:
             with self._lock:
                 if metadata.uid in self._runners or self._stopped.is_set():
@@ -194,18 +193,3 @@ class Kubelet:
             found = self._runners.get((pod.metadata.uid or "") if pod.metadata else "")
         if found is not None:
             found.end(delete=True)
-
-    def _make_ready(self, pod: Pod) -> None:
-        metadata, spec = pod.metadata, pod.spec
-        if metadata is None or spec is None or not metadata.name or not metadata.namespace:
-            return
-        Status(
-            metadata.name,
-            metadata.namespace,
-            spec.containers[0].name,
-            [each.name for each in spec.initContainers or []],
-            initialized=True,
-            ready=True,
-            waiting=None,
-            started=timestamp(),
-        ).write(self._client)

@@ -32,6 +32,7 @@ class Status:
 
     pod: str
     namespace: str
+    uid: str
     container: str
     init_containers: Sequence[str] = ()
     address: str | None = None
@@ -45,14 +46,14 @@ class Status:
     last_exit: int | None = None
 
     def write(self, client: Client) -> None:
-        """Write the status. A pod that is gone, or an API server that is away, is no error here:
-        whoever calls will find out by itself.
+        """Write the status. A pod that is gone, also one whose name another bears now, or an API
+        server that is away, is no error here: whoever calls will find out by itself.
         """
         try:
             client.patch(
                 Pod.Status,
                 self.pod,
-                {"status": self._document()},
+                {"metadata": {"uid": self.uid}, "status": self._document()},
                 namespace=self.namespace,
                 patch_type=PatchType.MERGE,
             )
@@ -155,6 +156,38 @@ class Events:
             "lastTimestamp": now,
             "count": 1,
         }
+
+
+def tend(client: Client, pod: Pod) -> None:
+    """Do a kubelet's part for a pod that has no process here: it is ready at once, and gone as soon
+    as it is deleted.
+    """
+    metadata, spec = pod.metadata, pod.spec
+    if metadata is None or spec is None:
+        return
+    name, namespace, uid = str(metadata.name), str(metadata.namespace), str(metadata.uid)
+    if metadata.deletionTimestamp:
+        remove(client, name, namespace, uid)
+    elif not is_ready(pod):
+        inits = [each.name for each in spec.initContainers or []]
+        status = Status(name, namespace, uid, spec.containers[0].name, inits)
+        status.initialized = status.ready = True
+        status.waiting, status.started = None, timestamp()
+        status.write(client)
+
+
+def remove(client: Client, name: str, namespace: str, uid: str) -> None:
+    """Take away the object of a pod whose containers have ended, when it is still there.
+
+    The next pod of a StatefulSet bears the same name: what a late event tells of the first must
+    not be done to the second.
+    """
+    try:
+        live = client.get(Pod, name, namespace=namespace)
+        if live.metadata and live.metadata.uid == uid:
+            client.delete(Pod, name, namespace=namespace, grace_period=0)
+    except httpx2.HTTPError:
+        return
 
 
 def shown(pod: Pod) -> str:

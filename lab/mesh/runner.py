@@ -25,7 +25,7 @@ from lab.mesh import addon, csi, istiod, proxy
 from lab.mesh.containers import Container
 from lab.mesh.files import write_atomically
 from lab.mesh.network import Network
-from lab.mesh.pods import NODE, Events, RunningPod, Status, timestamp
+from lab.mesh.pods import NODE, Events, RunningPod, Status, remove, timestamp
 
 TOKEN_AUDIENCE: Final = "istio-ca"
 TOKEN_SECONDS: Final = 3600
@@ -124,6 +124,7 @@ class PodRunner:
         self._status = Status(
             self.name,
             self.namespace,
+            self.uid,
             container,
             [each.name for each in spec.initContainers or []],
         )
@@ -376,8 +377,7 @@ class PodRunner:
             for entry in self._directory.iterdir() if self._directory.is_dir() else ():
                 if entry.is_dir():
                     shutil.rmtree(entry)
-            with suppress(httpx2.HTTPError):
-                self._node.client.delete(Pod, self.name, namespace=self.namespace, grace_period=0)
+            remove(self._node.client, self.name, self.namespace, self.uid)
         self._node.ended(self.uid)
 
     def _retry(self, request: Callable[[], object]) -> None:

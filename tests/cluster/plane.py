@@ -27,7 +27,7 @@ from lab.mesh import network
 from lab.mesh.control_plane import ControlPlane
 from lab.mesh.logs import LogServer
 from lab.mesh.network import KUBELET_PORT
-from lab.mesh.pods import NODE, Status, is_ready, timestamp
+from lab.mesh.pods import NODE, tend, timestamp
 
 HELD: Final = "test/held"
 """Label of a pod that never becomes ready."""
@@ -203,27 +203,8 @@ class Plane:
 
 
 def _tend(client: Client, pod: Pod) -> None:
-    metadata, spec = pod.metadata, pod.spec
-    if metadata is None or spec is None or not metadata.name or not metadata.namespace:
-        return
-    if HELD in (metadata.labels or {}):
-        return
-    if metadata.deletionTimestamp:
-        try:
-            client.delete(Pod, metadata.name, namespace=metadata.namespace, grace_period=0)
-        except httpx2.HTTPError:
-            return
-    elif not is_ready(pod):
-        Status(
-            metadata.name,
-            metadata.namespace,
-            spec.containers[0].name,
-            [each.name for each in spec.initContainers or []],
-            initialized=True,
-            ready=True,
-            waiting=None,
-            started=timestamp(),
-        ).write(client)
+    if HELD not in ((pod.metadata and pod.metadata.labels) or {}):
+        tend(client, pod)
 
 
 def workload(
