@@ -75,7 +75,7 @@ class Authority(pulumi.ComponentResource):
             f"root-{name}",
             private_key_pem=key.private_key_pem_pkcs8,
             subject={
-                "common_name": recipe.common_name or f"{name} root CA",
+                "common_name": recipe.common_name_of(name),
                 "organization": recipe.organization,
             },
             is_ca_certificate=True,
@@ -107,7 +107,7 @@ class Authority(pulumi.ComponentResource):
             f"issuer-{name}-request",
             private_key_pem=self.keys[name],
             subject={
-                "common_name": issuer.common_name or f"{name} mesh CA",
+                "common_name": issuer.common_name_of(name),
                 "organization": issuer.organization,
             },
             dns_names=[ISTIOD_SAN],

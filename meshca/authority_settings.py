@@ -61,6 +61,10 @@ class GeneratedRoot(Model):
     )
     validity: Annotated[Validity, Setting("Lifetime of the root", VALIDITY_ALLOWED)] = ROOT_VALIDITY
 
+    def common_name_of(self, name: str) -> str:
+        """The common name of the root that has this name in the configuration."""
+        return self.common_name or f"{name} root CA"
+
 
 class Root(Model):
     """A trust anchor: generated, or a certificate whose key stays on an offline machine."""
@@ -114,3 +118,7 @@ class Issuer(Model):
     def key_algorithm(self) -> Algorithm:
         """The algorithm of a generated key."""
         return self.algorithm or Algorithm.ECDSA_P256
+
+    def common_name_of(self, name: str) -> str:
+        """The common name of the issuer that has this name in the configuration."""
+        return self.common_name or f"{name} mesh CA"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
 
@@ -78,7 +78,7 @@ class Issued:
         members = secrets.holds(self.plan.posture)[name]
         return bundle.text([self.certificates[identity] for identity in members])
 
-    def judge(self, *, key: str | None, leaf_ttl: timedelta, ledger: Ledger | None) -> None:
+    def judge(self, *, key: str | None, ledger: Ledger | None) -> None:
         """Raises Refused for whatever istiod or a peer would not take of the four files.
 
         Also when a certificate in use was replaced behind the program's back. Needs all
@@ -92,7 +92,9 @@ class Issued:
             chain=[self.certificates[identity] for identity in posture.chain],
             key=None if key is None else _parse_key(key),
         )
-        if refusals := bundle.refusals(made, now=self._judged_at(), leaf_ttl=leaf_ttl):
+        if refusals := bundle.refusals(
+            made, now=self._judged_at(), leaf_ttl=self.plan.outlives
+        ):
             raise Refused(refusals)
 
     def _judged_at(self) -> datetime:

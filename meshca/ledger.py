@@ -143,7 +143,9 @@ class Ledger:
             after = Phase.SWITCH if Phase(phase) is Phase.DISTRIBUTE else Phase.RETIRE
             move = stance(after, active, incoming)
             wanted = posture(after, self._issuer(active), self._issuer(incoming))
-        refusals = window_refusals(self.held(), wanted, now=self.since, describe=self.describe)
+        # A pace that became slower also holds for what entered the window before, as for a move.
+        held = [replace(entry, pace=entry.pace.slower(self.pace)) for entry in self.held()]
+        refusals = window_refusals(held, wanted, now=self.since, describe=self.describe)
         ends = [refusal.legal_at for refusal in refusals if refusal.legal_at is not None]
         return NextMove(move, max(ends, default=self.since))
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +13,7 @@ from meshca import certificates
 from meshca.material import Material
 from meshca.refusals import CertificateRef
 from meshca.rotation import GENERATED, Identity, Intermediate
-from meshca.settings import Settings
+from meshca.settings import GeneratedRoot, Issuer, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def members(settings: Settings, material: Material, *, now: datetime) -> dict[st
         if certificate is not None:
             found[name] = _offline(name, None, certificate)
         elif root.generated is not None:
-            recipe = root.generated.model_dump_json()
+            recipe = _root_recipe(name, root.generated)
             found[name] = _generated(name, None, recipe, now + root.generated.validity)
     for name, issuer in settings.issuers.items():
         above = found[issuer.root]
@@ -61,7 +62,7 @@ def members(settings: Settings, material: Material, *, now: datetime) -> dict[st
         if certificate is not None:
             found[name] = _offline(name, above.identity, certificate)
         elif not settings.pending(name):
-            recipe = json.dumps([issuer.model_dump_json(), _public(material, name)])
+            recipe = _issuer_recipe(name, issuer, _public(material, name))
             found[name] = _generated(name, above.identity, recipe, now + issuer.validity)
     return found
 
@@ -71,8 +72,21 @@ def _offline(name: str, root: Identity | None, certificate: x509.Certificate) ->
     return Member(name, identity, root, certificate, certificate.not_valid_after_utc)
 
 
-def _generated(name: str, root: Identity | None, recipe: str, not_after: datetime) -> Member:
-    digest = hashlib.sha256(f"{root}\n{recipe}".encode()).hexdigest()[:16]
+def _root_recipe(name: str, root: GeneratedRoot) -> Sequence[object]:
+    """What a certificate is made of: a default that is spelled out makes no other one."""
+    subject = (root.common_name_of(name), root.organization)
+    return [root.algorithm, *subject, root.validity.total_seconds()]
+
+
+def _issuer_recipe(name: str, issuer: Issuer, public: str | None) -> Sequence[object]:
+    subject = (issuer.common_name_of(name), issuer.organization)
+    return [issuer.key, issuer.key_algorithm, *subject, issuer.validity.total_seconds(), public]
+
+
+def _generated(
+    name: str, root: Identity | None, recipe: Sequence[object], not_after: datetime
+) -> Member:
+    digest = hashlib.sha256(json.dumps([root, *recipe]).encode()).hexdigest()[:16]
     return Member(name, f"{GENERATED}{name}:{digest}", root, None, not_after)
 
 

@@ -6,7 +6,7 @@ Everything here runs before a resource registers, so that a preview shows the sa
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 
 from meshca.ledger import Attempt, Ledger, pending_attempt
@@ -17,6 +17,7 @@ from meshca.readiness import (
     expiry_refusals,
     ledger_refusals,
     revision_refusals,
+    signer_outlives,
 )
 from meshca.refusals import CertificateRef, Refusal, Refused
 from meshca.rotation import (
@@ -65,6 +66,8 @@ class Plan:
     made_at: datetime
     judged_at: datetime
     """When its certificates must be sound: now, or when the posture came into force."""
+    outlives: timedelta
+    """What its signer must have left then."""
     override: Mapping[str, str] | None
     admitted: tuple[Refusal, ...]
     """The refusals that the override lifted."""
@@ -112,7 +115,8 @@ def plan(
     pace = pace_of(settings)
     moves = ledger is None or ledger.posture != wanted
     judged_at = now if ledger is None or moves else ledger.since
-    refusals = certificate_refusals(settings, material, known, wanted, judged_at)
+    outlives = signer_outlives(settings, ledger, wanted)
+    refusals = certificate_refusals(settings, material, known, wanted, judged_at, outlives)
     if moves:
         describe = _describer(by_identity, ledger)
         advice = _advice(settings, known, ledger, wanted)
@@ -122,7 +126,7 @@ def plan(
             *ledger_refusals(settings, ledger),
             *window_refusals(held, wanted, now=now, describe=describe, advice=advice),
             *trust_refusals(held, wanted, describe=describe, advice=advice),
-            *expiry_refusals(wanted, ledger, by_identity, pace, now),
+            *expiry_refusals(wanted, settings.rotation_phase, ledger, by_identity, pace, now),
             *revision_refusals(settings, wanted, ledger),
         ]
     move = f"{ledger.stance if ledger else 'unknown'} -> {settings.stance}"
@@ -136,6 +140,7 @@ def plan(
         moves=moves,
         made_at=now,
         judged_at=judged_at,
+        outlives=outlives,
         override=override,
         admitted=admitted,
     )

@@ -27,6 +27,9 @@ SIGNER_LIFETIMES = 6
 """A certificate must have this many leaf lifetimes left when a move brings it in: SPIRE keeps the
 same distance between a leaf and its authority."""
 
+A_MOMENT = timedelta(seconds=1)
+"""The life of a leaf that is only signed to see whether it verifies."""
+
 ROOT_ROTATION_SINCE = 20
 """The first Istio minor release whose istiod takes a changed root-cert without a restart
 (`Updating new ROOT-CA not supported` is its only answer up to 1.19)."""
@@ -38,12 +41,14 @@ def certificate_refusals(
     known: Mapping[str, Member],
     wanted: Posture,
     judged_at: datetime,
+    outlives: timedelta,
 ) -> list[Refusal]:
     """What the rules of a mesh CA say about the files of the wanted posture.
 
     First each certificate under the name that the configuration gives it; when nothing is wrong
     with any, the four files as istiod would read them. Generated certificates are judged as they
-    come into being, by `meshca.bundle`.
+    come into being, by `meshca.bundle`. `outlives` is what the signer must have left
+    (`signer_outlives`); of other issuers in the chain nothing is asked, as they sign no leaf.
     """
     refusals: list[Refusal] = []
     for member in known.values():
@@ -64,12 +69,12 @@ def certificate_refusals(
                 root_name=root_name,
                 root=root,
                 now=judged_at,
-                leaf_ttl=settings.leaf_ttl,
+                leaf_ttl=outlives if member.identity == wanted.signer.identity else timedelta(0),
             )
             if (key := material.keys.get(member.name)) is not None:
                 refusals += certificates.key_refusals(member.name, member.certificate, key)
             refusals += _algorithm_refusals(settings, member.name, member.certificate)
-    return refusals or _bundle_refusals(settings, material, known, wanted, judged_at)
+    return refusals or _bundle_refusals(material, known, wanted, judged_at, outlives)
 
 
 def _algorithm_refusals(
@@ -98,11 +103,11 @@ def _algorithm_refusals(
 
 
 def _bundle_refusals(
-    settings: Settings,
     material: Material,
     known: Mapping[str, Member],
     wanted: Posture,
     judged_at: datetime,
+    outlives: timedelta,
 ) -> list[Refusal]:
     """What is wrong with the whole, where all of it is known before anything registers."""
     named = {member.identity: member for member in known.values()}
@@ -119,7 +124,7 @@ def _bundle_refusals(
         chain=[held[identity] for identity in wanted.chain],
         key=material.keys.get(named[wanted.signer.identity].name),
     )
-    return bundle.refusals(made, now=judged_at, leaf_ttl=settings.leaf_ttl)
+    return bundle.refusals(made, now=judged_at, leaf_ttl=outlives)
 
 
 def ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
@@ -131,10 +136,30 @@ def ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
             "ledger-missing",
             f"nothing is known of what this mesh trusts and uses, so `{settings.stance}` cannot be "
             "judged",
-            "Start with `rotationPhase: steady` and the issuer that signs today; the first "
-            "completed `pulumi up` writes the ledger.",
+            "Start with `rotationPhase: steady` and the issuer that signs today, unless a rotation "
+            "is under way: then go on with the phase that is in force, by `override` (move "
+            f"`unknown -> {settings.stance}`).",
         )
     ]
+
+
+def brings_signer_in(ledger: Ledger | None, wanted: Posture, phase: Phase) -> bool:
+    """Whether another issuer starts to sign.
+
+    Not by a move into `distribute`, where the old issuer signs: such a move leaves the signer as
+    it is, or goes back to it, and the way out of a signer that is about to end must be open.
+    """
+    if ledger is None:
+        return True
+    return ledger.posture.signer != wanted.signer and phase is not Phase.DISTRIBUTE
+
+
+def signer_outlives(settings: Settings, ledger: Ledger | None, wanted: Posture) -> timedelta:
+    """How long the signer must live on, for the rules of a mesh CA: as long as a leaf when it is
+    brought in, else just yet.
+    """
+    incoming = brings_signer_in(ledger, wanted, settings.rotation_phase)
+    return settings.leaf_ttl if incoming else A_MOMENT
 
 
 def enough_life(not_after: datetime, leaf_ttl: timedelta, now: datetime) -> bool:
@@ -144,6 +169,7 @@ def enough_life(not_after: datetime, leaf_ttl: timedelta, now: datetime) -> bool
 
 def expiry_refusals(
     wanted: Posture,
+    phase: Phase,
     ledger: Ledger | None,
     known: Mapping[Identity, Member],
     pace: Pace,
@@ -152,33 +178,40 @@ def expiry_refusals(
     """`will-expire`: what a move brings in must outlive what it is brought in for.
 
     Istio clamps a leaf to the end of its signer (security/pkg/pki/ca/ca.go), so leaves under an
-    ending signer get shorter and renewals denser, until none can be issued.
+    ending signer get shorter and renewals denser, until none can be issued. What is distributed
+    signs a window later, and must have that life left then.
     """
-    before = ledger.posture if ledger else None
-    brought_in = [
-        identity
-        for identity in dict.fromkeys((*wanted.trust, wanted.signer.identity, *wanted.chain))
-        if before is None
-        or identity not in (*before.trust, *before.chain)
-        or (identity == wanted.signer.identity and before.signer != wanted.signer)
-    ]
-    ending = [
-        known[identity]
-        for identity in brought_in
+    held = (*ledger.posture.trust, *ledger.posture.chain) if ledger else ()
+    brought_in = {
+        identity: known[identity].reference
+        for identity in (*wanted.trust, wanted.signer.identity, *wanted.chain)
+        if identity not in held
+        or (identity == wanted.signer.identity and brings_signer_in(ledger, wanted, phase))
+    }
+    if ledger is not None:
+        # What was generated by an earlier `up` has an age, which only the ledger knows.
+        brought_in |= {
+            identity: ledger.records[identity].certificate
+            for identity in brought_in
+            if identity in ledger.records
+        }
+    signs_at = now + pace.renewal if ledger and phase is Phase.DISTRIBUTE else now
+    ending = []
+    for identity, reference in brought_in.items():
+        ends = reference.not_after or known[identity].not_after
         # What has ended already is refused by the rules of a mesh CA, in plainer words.
-        if known[identity].not_after >= now
-        and not enough_life(known[identity].not_after, pace.leaf_ttl, now)
-    ]
+        if ends >= now and not enough_life(ends, pace.leaf_ttl, signs_at):
+            ending.append(reference)
     if not ending:
         return []
-    needed = now + SIGNER_LIFETIMES * pace.leaf_ttl
+    needed = signs_at + SIGNER_LIFETIMES * pace.leaf_ttl
     return [
         Refusal(
             "will-expire",
             f"what a move brings in must be valid until {iso(needed)} at least "
-            f"({SIGNER_LIFETIMES} leaf lifetimes)",
+            f"({SIGNER_LIFETIMES} leaf lifetimes from when it may sign)",
             "Issue a certificate with a longer life, and rotate to that one.",
-            tuple(member.reference for member in ending),
+            tuple(ending),
         )
     ]
 

@@ -83,7 +83,7 @@ def _subject(settings: Settings, plan: Plan, identity: Identity) -> frozenset[tu
         subject = member.certificate.subject
         return frozenset((part.oid.dotted_string, str(part.value)) for part in subject)
     issuer = settings.issuers[member.name]
-    common_name = issuer.common_name or member.name
+    common_name = issuer.common_name_of(member.name)
     return frozenset(
         {
             (NameOID.COMMON_NAME.dotted_string, common_name),

@@ -92,6 +92,7 @@ def plan(wanted: Posture = DISTRIBUTE) -> Plan:
         moves=True,
         made_at=NOW,
         judged_at=NOW,
+        outlives=timedelta(hours=24),
         override=None,
         admitted=(),
     )

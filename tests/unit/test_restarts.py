@@ -47,6 +47,7 @@ def wanting(wanted: Posture, stance: str = "steady a1") -> Plan:
         moves=True,
         made_at=NOW,
         judged_at=NOW,
+        outlives=timedelta(hours=24),
         override=None,
         admitted=(),
     )
