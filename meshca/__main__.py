@@ -15,6 +15,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -258,6 +259,11 @@ def _declare_report(commands: Commands) -> None:
         metavar="FILE",
         help="with --preview: the engine's event log, which tells of policies",
     )
+    declared.add_argument(
+        "--stack",
+        metavar="NAME",
+        help="with --preview: the stack, for a preview that ended before it came to any resource",
+    )
 
 
 def _report(arguments: Arguments) -> int:
@@ -279,7 +285,8 @@ def _report_preview(arguments: Arguments) -> int:
         where=report_input.name(arguments.preview),
         events=report_input.load_lines(arguments.events) if arguments.events else (),
     )
-    print(report_markdown.markdown(found, now=_now()), end="")
+    named = replace(found, stack=arguments.stack or found.stack)
+    print(report_markdown.markdown(named, now=_now()), end="")
     return OK if found.admitted else REFUSED
 
 

@@ -3,8 +3,9 @@
 
 A stack is concerned when its file has changed, or a file that this one names (a certificate), or
 anything that every stack runs. Only stacks listed in $STACKS (a JSON list) count, so that the
-example files are nobody's. Every one of them is concerned without BASE and HEAD, and when git
-cannot compare the two (the first commit of a branch, a force push).
+example files are nobody's; one without a file is left out, and said so. Every one of them is
+concerned without BASE and HEAD, and when git cannot compare the two (the first commit of a branch,
+a force push).
 
 Needs Python and git only: it runs before anything is installed.
 """
@@ -36,7 +37,8 @@ def concerned(changed: Iterable[str], stacks: Mapping[str, str]) -> list[str]:
 def changed_files(base: str, head: str) -> list[str] | None:
     """The files that `head` changes since it left `base`; None when that cannot be told."""
     answer = subprocess.run(
-        ["git", "diff", "--name-only", "-z", f"{base}...{head}"],
+        # A file that moved has changed under both names: a stack may go on naming the old one.
+        ["git", "diff", "--name-only", "--no-renames", "-z", f"{base}...{head}"],
         check=False,
         stdout=subprocess.PIPE,
         text=True,
@@ -49,7 +51,13 @@ def changed_files(base: str, head: str) -> list[str] | None:
 def main(arguments: list[str]) -> int:
     """Prints the line that a step appends to $GITHUB_OUTPUT."""
     names = json.loads(os.environ.get("STACKS") or "[]")
-    stacks = {name: Path(f"Pulumi.{name}.yaml").read_text() for name in names}
+    stacks = {}
+    for name in names:
+        file = Path(f"Pulumi.{name}.yaml")
+        if file.is_file():
+            stacks[name] = file.read_text()
+        else:
+            print(f"{name} is left out: STACKS names it, but there is no {file}", file=sys.stderr)
     base, head = [*arguments, "", ""][:2]
     changed = changed_files(base, head) if base and head else None
     chosen = list(stacks) if changed is None else concerned(changed, stacks)

@@ -2,11 +2,14 @@
 """comment.py REPORT...: puts each report on the pull request, in one comment per stack.
 
 The first line of a report is a hidden marker. A comment of a bot that begins with it is edited;
-only without one is a comment added. So there is never more than one for a stack.
+only without one is a comment added. So there is never more than one for a stack. A stack without a
+report (its job ended before the preview) gets one that says so, in place of an earlier one that
+may have been green.
 
 Python's own library and GitHub's REST API, rather than an action of a third party (it would be
 handed a token that can write) or `gh` (it cannot be pointed at a server of a test).
-Environment: GITHUB_API_URL, GITHUB_REPOSITORY, GITHUB_TOKEN, PULL_REQUEST.
+Environment: GITHUB_API_URL, GITHUB_REPOSITORY, GITHUB_TOKEN, PULL_REQUEST, STACKS (the stacks that
+were to be previewed, a JSON list) and JOBS (the address of the run).
 """
 
 import json
@@ -69,13 +72,27 @@ def put(pull_request: str, report: str) -> str:
     return "edited"
 
 
+def missing(stack: str) -> str:
+    """The report of a stack whose preview left none."""
+    return (
+        f"{MARKER}{stack} -->\n## {stack}: the preview did not run\n\n"
+        f"Its job ended before that; its log says why: {os.environ['JOBS']}\n"
+    )
+
+
 def main(reports: list[str]) -> int:
-    """Puts every report on the pull request."""
-    for name in reports:
-        text = Path(name).read_text(encoding="utf-8")
+    """Puts every report on the pull request, and one for every stack that has none."""
+    # A pattern that matches nothing is handed over by the shell as it is.
+    files = [Path(name) for name in reports if Path(name).is_file()]
+    texts = {str(file): file.read_text(encoding="utf-8") for file in files}
+    for name, text in texts.items():
         if not text.startswith(MARKER):
             print(f"{name} does not begin with `{MARKER}`: not a report", file=sys.stderr)
             return 1
+    for stack in json.loads(os.environ["STACKS"]):
+        if not any(text.startswith(f"{MARKER}{stack} -->") for text in texts.values()):
+            texts[f"no report of {stack}"] = missing(stack)
+    for name, text in texts.items():
         print(f"{name}: {put(os.environ['PULL_REQUEST'], text)}")
     return 0
 

@@ -122,6 +122,48 @@ def test_a_repository_without_stacks_concerns_none(repository: Path) -> None:
     assert concerned(repository, stacks="") == []
 
 
+def test_a_stack_without_a_file_is_left_out(repository: Path) -> None:
+    """A name too many in STACKS is one line in the log; the other stacks are looked after."""
+    environment = {"STACKS": '["gone", "west"]'}
+    ended = run("changed_stacks.py", cwd=repository, environment=environment)
+    assert ended.returncode == 0
+    assert sorted(ended.stdout.splitlines()) == [
+        "gone is left out: STACKS names it, but there is no Pulumi.gone.yaml",
+        'stacks=["west"]',
+    ]
+
+
+def test_a_certificate_that_moves_away_concerns_its_stack(repository: Path) -> None:
+    """A stack that names a file which is renamed is concerned, as if it had been deleted."""
+    git(repository, "switch", "--quiet", "--create", "change")
+    git(repository, "mv", "certificates/a.pem", "certificates/other.pem")
+    commit(repository)
+    assert concerned(repository, "main", "change") == ["east"]
+
+
+# verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "stacks", "previewed", "code"),
+    [
+        ("success", '["east"]', "success", 0),
+        ("success", "[]", "skipped", 0),
+        ("success", '["east"]', "skipped", 1),  # a fork
+        ("success", '["east"]', "failure", 1),
+        ("success", '["east"]', "cancelled", 1),
+        ("failure", "", "skipped", 1),
+        ("cancelled", "", "skipped", 1),
+    ],
+)
+def test_only_stacks_that_were_previewed_may_be_merged(
+    tmp_path: Path, found: str, stacks: str, previewed: str, code: int
+) -> None:
+    """The verdict is good when every preview was, or when there was nothing to preview."""
+    environment = {"FOUND": found, "STACKS": stacks, "PREVIEWED": previewed}
+    assert run("verdict", cwd=tmp_path, environment=environment).returncode == code
+
+
 # install
 
 
@@ -164,9 +206,11 @@ def comments() -> Iterator[Comments]:
         yield found
 
 
-def commented(comments: Comments, folder: Path, *reports: str, token: str = TOKEN) -> int:
+def commented(
+    comments: Comments, folder: Path, *reports: str, token: str = TOKEN, stacks: str = "[]"
+) -> int:
     """Runs the script over reports; returns its exit code."""
-    names = []
+    names = ["reports/*/report.md"]  # what a shell hands over when nothing matches
     for number, text in enumerate(reports):
         names.append(f"report-{number}.md")
         (folder / names[-1]).write_text(text)
@@ -175,6 +219,8 @@ def commented(comments: Comments, folder: Path, *reports: str, token: str = TOKE
         "GITHUB_REPOSITORY": REPOSITORY,
         "GITHUB_TOKEN": token,
         "PULL_REQUEST": "7",
+        "STACKS": stacks,
+        "JOBS": "https://github.example/runs/1",
     }
     return run("comment.py", *names, cwd=folder, environment=environment).returncode
 
@@ -215,6 +261,17 @@ def test_what_is_no_report_is_not_put_anywhere(comments: Comments, tmp_path: Pat
     comments.add("<!-- somebody else -->\ntext")
     assert commented(comments, tmp_path, "<!-- somebody else -->\nforged") == 1
     assert comments.bodies == ["<!-- somebody else -->\ntext"]
+
+
+def test_a_stack_without_a_report_is_told_of(comments: Comments, tmp_path: Path) -> None:
+    """Where a preview left no report, the comment of an earlier one stands no longer."""
+    comments.add(FIRST)
+    assert commented(comments, tmp_path, OTHER, stacks='["east", "west"]') == 0
+    assert comments.bodies == [
+        "<!-- aks-istio-ca: preview of east -->\n## east: the preview did not run\n\n"
+        "Its job ended before that; its log says why: https://github.example/runs/1\n",
+        OTHER,
+    ]
 
 
 def test_a_long_report_is_cut(comments: Comments, tmp_path: Path) -> None:

@@ -52,6 +52,17 @@ def test_the_first_line_finds_the_comment_again(name: str) -> None:
     assert marker("shop") == "<!-- aks-istio-ca: preview of shop -->"
 
 
+def test_a_preview_without_a_step_is_of_the_stack_that_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a plug-in or a policy pack does not start, the report is that of the stack as named."""
+    file = tmp_path / "preview.json"
+    file.write_text('{"diagnostics": [{"severity": "error", "message": "no such plug-in"}]}')
+    assert command.main(["report", "--preview", str(file), "--stack", "shop"]) == 1
+    first, title, *_ = capsys.readouterr().out.splitlines()
+    assert (first, title.partition(":")[0]) == (marker("shop"), "## shop")
+
+
 @pytest.mark.parametrize(
     ("name", "secrets"),
     [
