@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from lab import layout
+from meshca.settings import Settings
 
 WORKFLOWS = sorted((layout.ROOT / ".github" / "workflows").glob("*.yml"))
 SCRIPTS = sorted(path for path in (layout.ROOT / ".github" / "scripts").iterdir() if path.is_file())
@@ -29,9 +31,17 @@ STEPS = [(where, step) for where, job in JOBS.items() for step in job["steps"]]
 
 def test_actionlint_finds_nothing() -> None:
     """actionlint, built from its Go module, has nothing to say about any workflow."""
-    answer = subprocess.run(
-        ["go", "tool", "actionlint", "-no-color", *WORKFLOWS],
+    built = subprocess.run(
+        ["go", "tool", "-n", "actionlint"],
         cwd=layout.ROOT / "tools" / "actionlint",
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    answer = subprocess.run(
+        [built.stdout.strip(), "-no-color", *WORKFLOWS],
+        # What .github/actionlint.yaml says of a workflow counts only from here.
+        cwd=layout.ROOT,
         capture_output=True,
         text=True,
         check=False,
@@ -100,11 +110,58 @@ def test_no_password_logs_in_to_azure() -> None:
         assert "secrets." not in str(given)
 
 
-@pytest.mark.parametrize("job", ["preview/preview", "drift/drift"])
-def test_looking_is_done_by_another_identity_than_writing(job: str) -> None:
-    """Previews and drift run in an environment of their own, so with another identity than `up`."""
-    assert JOBS[job]["environment"] == "${{ matrix.stack }}-preview"
-    assert JOBS["up/up"]["environment"] == "${{ matrix.stack }}"
+@pytest.mark.parametrize(
+    ("job", "environment"),
+    [
+        ("up/up", "${{ matrix.stack }}"),
+        ("preview/preview", "${{ matrix.stack }}-preview"),
+        ("drift/drift", "${{ matrix.stack }}-drift"),
+    ],
+)
+def test_each_workflow_has_an_environment_of_its_own(job: str, environment: str) -> None:
+    """Looking is not done as `up`, and a reviewer of previews keeps no drift waiting."""
+    assert JOBS[job]["environment"] == environment
+
+
+def test_no_two_runs_move_stacks_at_the_same_time() -> None:
+    """Runs of `up` wait for each other, and none that waits is dropped for a later one."""
+    assert read(layout.ROOT / ".github" / "workflows" / "up.yml")["concurrency"] == {
+        "group": "up",
+        "cancel-in-progress": False,
+        "queue": "max",
+    }
+    assert JOBS["up/up"]["strategy"]["max-parallel"] == 1
+
+
+def test_a_repeated_run_of_up_takes_nothing_back() -> None:
+    """`up` runs what the branch says now, not the commit that once started the run."""
+    [checkout] = [step for step in JOBS["up/up"]["steps"] if "checkout" in str(step)]
+    assert checkout["with"]["ref"] == "${{ github.ref }}"
+
+
+def test_restarts_that_take_their_time_do_not_run_out_of_it() -> None:
+    """`up` may wait for istiod and for workloads as long as configured, within GitHub's limit."""
+    metadata = Settings.model_fields["restart_timeout"].metadata
+    [longest] = [limit.le for limit in metadata if hasattr(limit, "le")]
+    given = timedelta(minutes=JOBS["up/up"]["timeout-minutes"])
+    assert 2 * longest < given < timedelta(hours=6)
+
+
+def test_the_verdict_on_a_pull_request_is_always_given() -> None:
+    """The check to require runs whatever became of the previews, and sees what became of them."""
+    verdict = JOBS["preview/verdict"]
+    assert (verdict["if"], verdict["needs"]) == ("always()", ["stacks", "preview"])
+    assert verdict["steps"][-1]["env"] == {
+        "FOUND": "${{ needs.stacks.result }}",
+        "STACKS": "${{ needs.stacks.outputs.stacks }}",
+        "PREVIEWED": "${{ needs.preview.result }}",
+    }
+
+
+def test_a_repeated_preview_replaces_its_report() -> None:
+    """The report of the attempt before does not make the upload fail."""
+    [upload] = [step for _, step in STEPS if "upload-artifact@" in step.get("uses", "")]
+    assert upload["with"]["overwrite"] is True
 
 
 def test_a_stack_is_brought_up_by_one_job_at_a_time() -> None:
