@@ -4,9 +4,10 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from .fields import (
+    MOMENT_ALLOWED,
     PEM_PATH_ALLOWED,
     SUBJECT_ALLOWED,
     VALIDITY_ALLOWED,
@@ -112,6 +113,15 @@ class Issuer(Model):
     common_name: Annotated[
         SubjectText | None,
         Setting("Common name of the issuer; by default derived from its name", SUBJECT_ALLOWED),
+    ] = None
+
+    key_written: Annotated[
+        AwareDatetime | None,
+        Field(strict=False),
+        Setting(
+            "With an external key: when it was written to ca-key, for a rotation to this issuer",
+            MOMENT_ALLOWED,
+        ),
     ] = None
 
     @property

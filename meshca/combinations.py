@@ -140,6 +140,9 @@ def _without_effect(at: Path, issuer: Raw) -> Found:
     if key in ("secret", "external") and "algorithm" in issuer:
         allowed = f"no algorithm: the key is {key}, so it has one"
         yield (*at, "algorithm"), show(at, issuer["algorithm"]), allowed
+    if key != "external" and "keyWritten" in issuer:
+        allowed = "no keyWritten: the program writes this key to ca-key itself"
+        yield (*at, "keyWritten"), show(at, issuer["keyWritten"]), allowed
     for part in ("commonName", "organization"):
         if key == "external" and part in issuer:
             allowed = f"no {part}: the key is external, so the certificate has its subject"

@@ -111,6 +111,8 @@ Validity = Annotated[
 """Lifetime of a certificate. pulumi-tls counts it in whole hours (validityPeriodHours)."""
 VALIDITY_ALLOWED = "a duration in whole hours such as 730d, 1h to 36500d"
 
+MOMENT_ALLOWED = 'a moment in quotes such as "2027-03-01T12:00:00Z"'
+
 SubjectText = Annotated[
     str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]+$", min_length=1, max_length=64)
 ]

@@ -92,9 +92,7 @@ class Issued:
             chain=[self.certificates[identity] for identity in posture.chain],
             key=None if key is None else _parse_key(key),
         )
-        if refusals := bundle.refusals(
-            made, now=self._judged_at(), leaf_ttl=self.plan.outlives
-        ):
+        if refusals := bundle.refusals(made, now=self._judged_at(), leaf_ttl=self.plan.outlives):
             raise Refused(refusals)
 
     def _judged_at(self) -> datetime:
@@ -140,6 +138,7 @@ class Issued:
             override=self.plan.override,
             written={name: tags[WRITTEN] for name, tags in written.items()},
             restarts=restarts,
+            uncertain=self.plan.uncertain,
         )
 
     def shown(self) -> evidence.Expected | None:

@@ -4,7 +4,7 @@ The ledger is the stack output `rotation`: plain JSON, read back by the next pre
 previews of peers. It holds no secret. Moments are RFC 3339 text; spans are whole seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -224,6 +224,7 @@ def advance(
     written: Mapping[str, str] | None = None,
     restarted: datetime | None = None,
     restarts: Restarts | None = None,
+    uncertain: Sequence[Posture] = (),
 ) -> Ledger:
     """The ledger after an `up` that completed `posture` at `now`.
 
@@ -233,6 +234,7 @@ def advance(
     then, and counts no longer. `restarts` tells what that rests on; where it names laggards, it
     only tells since when the posture is in force. Restarts that were made before this `up`, or an
     earlier one, wrote a secret prove nothing about what it replaced (`written` says when).
+    `uncertain` is what may have been in force before the first ledger.
     Without any change the ledger stays as it is, byte for byte.
     """
     shown = None
@@ -246,6 +248,7 @@ def advance(
             posture,
             now,
             pace,
+            window=tuple(Held(was, pace, now) for was in uncertain),
             records=records,
             access=access,
             mesh=mesh,

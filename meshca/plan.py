@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import product
 
+from meshca import external_keys
 from meshca.ledger import Attempt, Ledger, pending_attempt
 from meshca.material import Material
 from meshca.members import Member, members
 from meshca.readiness import (
     certificate_refusals,
+    clock_refusals,
     expiry_refusals,
     ledger_refusals,
     revision_refusals,
@@ -33,7 +35,7 @@ from meshca.rotation import (
     trust_refusals,
     window_refusals,
 )
-from meshca.settings import Settings
+from meshca.settings import KeySource, Settings
 
 ADMISSIBLE = frozenset(
     {
@@ -45,6 +47,7 @@ ADMISSIBLE = frozenset(
         "will-expire",
         "revision",
         "ledger-missing",
+        "clock-behind",
     }
 )
 """What an override may lift: risks that an operator can judge. It never lifts what istiod itself
@@ -71,6 +74,10 @@ class Plan:
     override: Mapping[str, str] | None
     admitted: tuple[Refusal, ...]
     """The refusals that the override lifted."""
+    uncertain: tuple[Posture, ...] = ()
+    """What may have been in force before, of a mesh whose ledger was lost."""
+    external: bool = False
+    """Whether somebody else writes the signer's key."""
 
     @property
     def trusted(self) -> frozenset[str]:
@@ -110,17 +117,22 @@ def plan(
         return None
     known = members(settings, material, now=now)
     _refuse_pending(settings, known)
+    _refuse_twins(known)
     wanted = _posture(known, settings.rotation_phase, settings.active_issuer, settings.next_issuer)
     by_identity = {member.identity: member for member in known.values()}
     pace = pace_of(settings)
     moves = ledger is None or ledger.posture != wanted
     judged_at = now if ledger is None or moves else ledger.since
     outlives = signer_outlives(settings, ledger, wanted)
-    refusals = certificate_refusals(settings, material, known, wanted, judged_at, outlives)
+    refusals = [
+        *clock_refusals(ledger, now),
+        *certificate_refusals(settings, material, known, wanted, judged_at, outlives),
+    ]
     if moves:
         describe = _describer(by_identity, ledger)
-        advice = _advice(settings, known, ledger, wanted)
-        held = (*(ledger.held() if ledger else ()), *peers)
+        advice = ledger and external_keys.advice(settings, ledger)
+        advice = advice or _advice(settings, known, ledger, wanted)
+        held = (*(external_keys.held(settings, ledger) if ledger else ()), *peers)
         held = tuple(Held(h.posture, h.pace.slower(pace), h.until, h.peer) for h in held)
         refusals += [
             *ledger_refusals(settings, ledger),
@@ -143,6 +155,9 @@ def plan(
         outlives=outlives,
         override=override,
         admitted=admitted,
+        uncertain=_uncertain(settings, known) if ledger is None else (),
+        external=settings.issuers[by_identity[wanted.signer.identity].name].key
+        is KeySource.EXTERNAL,
     )
 
 
@@ -187,9 +202,34 @@ def _describer(known: Mapping[Identity, Member], ledger: Ledger | None) -> Descr
             return ledger.records[identity].certificate
         if identity in known:
             return known[identity].reference
-        return CertificateRef(identity.removeprefix("sha256:")[:16])
+        return _somebody_elses(identity)
 
     return describe
+
+
+def _somebody_elses(identity: Identity) -> CertificateRef:
+    """What only a peer uses: its ledger's window says no more of it than this."""
+    kind, _, digest = identity.rpartition(":")
+    shown = f"sha256 {digest[:16]}" if kind == "sha256" else identity
+    return CertificateRef(f"{shown}, of another stack", foreign=True)
+
+
+def _uncertain(settings: Settings, known: Mapping[str, Member]) -> tuple[Posture, ...]:
+    """Every other phase of a move that goes on without a ledger.
+
+    The override that lets it go on speaks for this one move: the next are judged as if each of
+    these had been in force until now.
+    """
+    active, following = settings.active_issuer, settings.next_issuer
+    if active is None or following is None:
+        return ()
+    phases = [_posture(known, Phase.STEADY, name, None) for name in (active, following)]
+    phases += [
+        _posture(known, phase, active, following)
+        for phase in (Phase.DISTRIBUTE, Phase.SWITCH, Phase.RETIRE)
+    ]
+    wanted = _posture(known, settings.rotation_phase, active, following)
+    return tuple(dict.fromkeys(each for each in phases if each != wanted))
 
 
 def _advice(
@@ -228,6 +268,24 @@ def _refuse_pending(settings: Settings, known: Mapping[str, Member]) -> None:
     pending = [name for name in wanted if name is not None and name not in known]
     if pending:
         raise Refused(_not_ready(name, settings.issuers[name].root) for name in pending)
+
+
+def _refuse_twins(known: Mapping[str, Member]) -> None:
+    """`same-certificate`: the ledger knows certificates by what they are, and each by one name."""
+    named: dict[Identity, list[Member]] = {}
+    for member in known.values():
+        named.setdefault(member.identity, []).append(member)
+    twins = [group for group in named.values() if len(group) > 1]
+    if twins:
+        raise Refused(
+            Refusal(
+                "same-certificate",
+                f"{' and '.join(member.name for member in group)} are the same certificate",
+                "Give each the path of its own certificate, or take one of them out.",
+                tuple(member.reference for member in group),
+            )
+            for group in twins
+        )
 
 
 def _not_ready(name: str, root: str) -> Refusal:

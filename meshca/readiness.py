@@ -127,6 +127,30 @@ def _bundle_refusals(
     return bundle.refusals(made, now=judged_at, leaf_ttl=outlives)
 
 
+def clock_refusals(ledger: Ledger | None, now: datetime) -> list[Refusal]:
+    """`clock-behind`: the windows are counted by the clock of whoever runs this.
+
+    One that is behind would enter postures as long gone that were in force until now. A slack of
+    difference is part of every window.
+    """
+    if ledger is None:
+        return []
+    known = [ledger.since, *map(datetime.fromisoformat, ledger.written.values())]
+    known += [entry.until for entry in ledger.window if entry.until is not None]
+    latest = max(known)
+    if now + ledger.pace.slack >= latest:
+        return []
+    return [
+        Refusal(
+            "clock-behind",
+            f"the clock of this machine says {iso(now)}, and an earlier `pulumi up` was at "
+            f"{iso(latest)}",
+            "Set the clock (NTP) and run this again.",
+            legal_at=latest,
+        )
+    ]
+
+
 def ledger_refusals(settings: Settings, ledger: Ledger | None) -> list[Refusal]:
     """`ledger-missing`: without a ledger only a steady start can be judged."""
     if ledger is not None or settings.rotation_phase is Phase.STEADY:

@@ -22,8 +22,12 @@ class CertificateRef:
     name: str
     sha256: str | None = None
     not_after: datetime | None = None
+    foreign: bool = False
+    """Whether another stack has it, of which only the identity is known."""
 
     def __str__(self) -> str:
+        if self.foreign:
+            return self.name
         if self.sha256 is None or self.not_after is None:
             return f"{self.name} (not generated yet)"
         return f"{self.name} (sha256 {self.sha256[:16]}, not after {iso(self.not_after)})"

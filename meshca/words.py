@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
-from meshca import durations
+from meshca import durations, external_keys
 from meshca.ledger import Ledger, Record, Restarts, advance
 from meshca.plan import Plan
 from meshca.refusals import CertificateRef, iso
@@ -145,6 +145,7 @@ def ahead(plan: Plan, ledger: Ledger | None, *, restarts: bool) -> str | None:
         },
         access=None,
         mesh=False,
+        uncertain=plan.uncertain,
     )
     move = after.next_move()
     if move is None:
@@ -170,6 +171,8 @@ def _differences(
     lines += [f"no longer trusts {name(root)}" for root in old_trust if root not in after.trust]
     if before is None or before.signer != after.signer:
         lines.append(f"signs with {name(after.signer.identity)} from now on")
+        if plan.external and before is not None:
+            lines.append(external_keys.acknowledge(plan.named(after.signer.identity)))
     else:
         lines.append(f"goes on signing with {name(after.signer.identity)}")
     old_chain = before.chain if before else ()

@@ -255,6 +255,7 @@ def up(
         mesh=True,
         attempt=recorded,
         override=admitted.override,
+        uncertain=admitted.uncertain,
     )
     return after, recorded
 

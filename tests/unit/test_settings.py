@@ -114,7 +114,7 @@ ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
     "key in an issuer unknown": (
         {"issuers.a1.password": PEM},
         "issuers.a1.password: unknown key is not allowed; allowed: root, certificate, key, "
-        "algorithm, validity, organization, commonName",
+        "algorithm, validity, organization, commonName, keyWritten",
     ),
     "active issuer missing": (
         {"activeIssuer": ABSENT},
@@ -265,6 +265,16 @@ ONE_MISTAKE: dict[str, tuple[dict[str, object], str]] = {
         {"issuers.b1": {"root": "b", "key": "external"}},
         "issuers.b1.certificate: is missing; allowed: the path of its certificate, "
         "as its key is external",
+    ),
+    "moment of a key that the program writes": (
+        {"issuers.b1.keyWritten": "2027-03-01T12:00:00Z"},
+        'issuers.b1.keyWritten: "2027-03-01T12:00:00Z" is not allowed; allowed: no keyWritten: the '
+        "program writes this key to ca-key itself",
+    ),
+    "moment without a time zone": (
+        {"issuers.b1.key": "external", "issuers.b1.keyWritten": "2027-03-01 12:00"},
+        'issuers.b1.keyWritten: "2027-03-01 12:00" is not allowed; allowed: a moment in quotes '
+        'such as "2027-03-01T12:00:00Z"',
     ),
     "key source": (
         {"issuers.a1.key": "secrets"},
