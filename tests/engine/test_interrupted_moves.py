@@ -245,7 +245,8 @@ def test_a_stack_without_its_ledger_starts_only_in_a_steady_phase(
     assert refused.errors == [
         "ledger-missing: nothing is known of what this mesh trusts and uses, so "
         "`distribute a1 b1` cannot be judged. Start with `rotationPhase: steady` and the issuer "
-        "that signs today; the first completed `pulumi up` writes the ledger."
+        "that signs today, unless a rotation is under way: then go on with the phase that is in "
+        "force, by `override` (move `unknown -> distribute a1 b1`)."
     ]
     rotating.want("steady a1")
     rotating.done()
@@ -262,3 +263,4 @@ def test_an_override_starts_a_stack_without_its_ledger_in_another_phase(
     rotating.done()
     assert rotating.ledger()["stance"] == DISTRIBUTE
     assert rotating.ledger()["override"] == override
+    assert len(rotating.ledger()["window"]) == 3
