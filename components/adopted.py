@@ -8,11 +8,9 @@ import pulumi
 from pulumi_azure_native import containerservice as aks
 
 from components.cluster import ClusterComponent, add_ons, mesh_profile
-from components.refusing import refusing
-from meshca import adoption
+from components.unchanged import GATEWAYS, unchanged
 from meshca.adoption import LiveCluster
 from meshca.mesh import Mesh
-from meshca.refusals import Refused
 from meshca.settings import Cluster as Settings
 
 MESH = "service_mesh_profile"
@@ -47,19 +45,8 @@ class AdoptedCluster(ClusterComponent):
             left_alone += [ADD_ONS, MESH]
         elif not decided:
             left_alone += [MESH]
-        else:
-            # Gateways are turned on beside the mesh, by somebody else.
-            left_alone += [f"{MESH}.istio.components"]
-
-        @refusing()
-        def refuse_stale(change: pulumi.ResourceHookArgs) -> None:
-            changes = adoption.outdated(change.new_inputs or {}, live.raw)
-            if changes:
-                raise Refused([adoption.outdated_refusal(settings.name, changes)])
-
-        hook = pulumi.ResourceHook(
-            f"{name}-unchanged", refuse_stale, pulumi.ResourceHookOptions(on_dry_run=True)
-        )
+        elif mesh is Mesh.ENABLED:
+            left_alone += [GATEWAYS]
         others = {
             other: aks.ManagedClusterAddonProfileArgs(
                 enabled=add_on.enabled, config=dict(add_on.config) or None
@@ -79,7 +66,7 @@ class AdoptedCluster(ClusterComponent):
                     protect=True,
                     retain_on_delete=True,
                     ignore_changes=left_alone,
-                    hooks=pulumi.ResourceHookBinding(before_update=[hook]),
+                    hooks=unchanged(name, settings),
                 ),
             )
         )

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import pulumi
 from pulumi_azure_native import containerservice as aks
 
+from components.unchanged import GATEWAYS, unchanged
 from meshca import bundle
-from meshca.adoption import ADD_ON
+from meshca.adoption import ADD_ON, is_add_on
 from meshca.mesh import Mesh
 from meshca.settings import Cluster as ClusterSettings
 
@@ -70,9 +71,16 @@ class Cluster(ClusterComponent):
             opts=pulumi.ResourceOptions(
                 parent=self,
                 protect=True,
-                # A lost ledger makes a live mesh pending: whether AKS turns off what a request
-                # leaves out is documented nowhere.
-                ignore_changes=["service_mesh_profile"] if undecided else [],
+                ignore_changes=[
+                    # Made with the cluster, then somebody else's: AKS adds, resizes and takes away
+                    # node pools by requests of their own only.
+                    "agent_pool_profiles",
+                    # A lost ledger makes a live mesh pending: whether AKS turns off what a request
+                    # leaves out is documented nowhere.
+                    *(["service_mesh_profile"] if undecided else []),
+                    *([GATEWAYS] if mesh is Mesh.ENABLED else []),
+                ],
+                hooks=unchanged(name, settings),
             ),
         )
         self.show(cluster)
@@ -119,7 +127,7 @@ def mesh_profile(
 def _object_id(
     profiles: Mapping[str, aks.outputs.ManagedClusterAddonProfileResponse] | None,
 ) -> str:
-    profile = (profiles or {}).get(ADD_ON)
+    profile = next((each for name, each in (profiles or {}).items() if is_add_on(name)), None)
     if profile is None or profile.identity is None or profile.identity.object_id is None:
         raise pulumi.RunError(
             f"the cluster shows no identity for its {ADD_ON} add-on: the state is older than the "

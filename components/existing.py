@@ -11,7 +11,7 @@ from meshca import adoption
 from meshca.adoption import LiveCluster
 from meshca.ledger import Ledger
 from meshca.refusals import Refusal, Refused
-from meshca.settings import Settings
+from meshca.settings import Cluster, KeyVault, Settings
 
 
 @dataclass(frozen=True)
@@ -27,21 +27,13 @@ async def find(settings: Settings, ledger: Ledger | None) -> Existing:
     refusals: list[Refusal] = []
     cluster, vault_id = None, None
     if settings.cluster.existing:
-        raw = await _read(
-            "azure-native:containerservice:getManagedCluster",
-            resourceGroupName=settings.cluster.resource_group,
-            resourceName=settings.cluster.name,
-        )
+        raw = await read_cluster(settings.cluster)
         if raw is None:
             raise adoption.missing("cluster", settings.cluster)
         cluster = adoption.live_cluster(raw)
         refusals += adoption.mesh_refusals(settings, ledger, cluster)
     if settings.key_vault.existing:
-        raw = await _read(
-            "azure-native:keyvault:getVault",
-            resourceGroupName=settings.key_vault.resource_group,
-            vaultName=settings.key_vault.name,
-        )
+        raw = await read_vault(settings.key_vault)
         if raw is None:
             raise adoption.missing("vault", settings.key_vault)
         login = await azure.ask(azure.CLIENT_CONFIG)
@@ -52,7 +44,27 @@ async def find(settings: Settings, ledger: Ledger | None) -> Existing:
     return Existing(cluster, vault_id)
 
 
-async def _read(token: str, **arguments: str) -> adoption.Raw | None:
+async def read_cluster(cluster: Cluster) -> adoption.Raw | None:
+    """The cluster as ARM shows it; None when there is none. Raises RunError when it says no."""
+    return await _read(
+        "azure-native:containerservice:getManagedCluster",
+        f"cluster {cluster.name} in resource group {cluster.resource_group}",
+        resourceGroupName=cluster.resource_group,
+        resourceName=cluster.name,
+    )
+
+
+async def read_vault(vault: KeyVault) -> adoption.Raw | None:
+    """The vault as ARM shows it; None when there is none. Raises RunError when it says no."""
+    return await _read(
+        "azure-native:keyvault:getVault",
+        f"vault {vault.name} in resource group {vault.resource_group}",
+        resourceGroupName=vault.resource_group,
+        vaultName=vault.name,
+    )
+
+
+async def _read(token: str, called: str, **arguments: str) -> adoption.Raw | None:
     """A resource, with what the program knows nothing of; None when there is none."""
     try:
         return await azure.ask(token, **arguments)
@@ -60,6 +72,5 @@ async def _read(token: str, **arguments: str) -> adoption.Raw | None:
         if "NotFound" in str(error):
             return None
         raise pulumi.RunError(
-            f"{' '.join(arguments.values())} cannot be read: {error}. Whoever runs this needs to "
-            "read it."
+            f"{called} cannot be read: {error}. Whoever runs this needs to read it."
         ) from error

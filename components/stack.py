@@ -7,12 +7,11 @@ from typing import Any
 
 import pulumi
 from pulumi.runtime.config import CONFIG, is_config_secret
-from pulumi_azure_native import containerservice
 
-from components import azure
+from components import azure, existing
 from components.cluster import ClusterComponent
 from meshca import words
-from meshca.adoption import ADD_ON
+from meshca.adoption import live_cluster
 from meshca.ledger import Ledger
 from meshca.ledger_reading import parse, peer_window
 from meshca.mesh import Mesh
@@ -110,21 +109,5 @@ async def live_add_on_identity(settings: Settings, ledger: Ledger | None) -> str
     Asked of the cluster itself, because a preview of any change to the cluster makes all of its
     outputs unknown, and would show access as replaced.
     """
-    if ledger is None:
-        return None
-    try:
-        # Not get_managed_cluster_output: the SDK keeps the failure of every Output and raises it
-        # when the program ends, also when it was caught.
-        live = await containerservice.get_managed_cluster(
-            resource_group_name=settings.cluster.resource_group,
-            resource_name=settings.cluster.name,
-        )
-    except Exception as error:  # the invoke raises nothing more specific
-        if "NotFound" in str(error):
-            return None
-        raise pulumi.RunError(
-            f"cluster {settings.cluster.name} in resource group {settings.cluster.resource_group} "
-            f"cannot be read: {error}. Whoever runs this needs to read it."
-        ) from error
-    profile = (live.addon_profiles or {}).get(ADD_ON)
-    return profile.identity.object_id if profile and profile.identity else None
+    live = await existing.read_cluster(settings.cluster) if ledger is not None else None
+    return live_cluster(live).identity if live is not None else None

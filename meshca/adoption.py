@@ -1,6 +1,6 @@
 """Clusters and vaults that exist already: what is told of them, and when they can be used.
 
-A cluster is adopted: its add-ons and its mesh become this stack's, and nothing else of it does. A
+A cluster is adopted: its add-on and its mesh become this stack's, and nothing else of it does. A
 vault is only used. Both are read as ARM shows them (`getManagedCluster`, `getVault`), in the
 names of the API.
 """
@@ -15,6 +15,12 @@ from meshca.refusals import Refusal, Refused
 from meshca.settings import AccessModel, Cluster, KeyVault, Settings
 
 ADD_ON = "azureKeyvaultSecretsProvider"
+
+
+def is_add_on(name: str) -> bool:
+    """Whether this names the CSI secrets-provider add-on; AKS does not keep the case of a name."""
+    return name.casefold() == ADD_ON.casefold()
+
 
 Raw = Mapping[str, Any]
 """A resource as ARM shows it."""
@@ -49,13 +55,13 @@ class LiveCluster:
 
     def other_add_ons(self) -> dict[str, AddOn]:
         """Those that are not this program's: to be carried along, or a PUT would turn them off."""
-        return {name: add_on for name, add_on in self.add_ons.items() if name != ADD_ON}
+        return {name: add_on for name, add_on in self.add_ons.items() if not is_add_on(name)}
 
 
 def live_cluster(raw: Raw) -> LiveCluster:
     """A cluster out of what getManagedCluster answers."""
     profiles: Mapping[str, Raw] = raw.get("addonProfiles") or {}
-    ours = profiles.get(ADD_ON) or {}
+    ours = next((profile for name, profile in profiles.items() if is_add_on(name)), {})
     return LiveCluster(
         id=str(raw["id"]),
         add_ons={
@@ -156,35 +162,57 @@ def missing(kind: str, wanted: Cluster | KeyVault) -> Refused:
 
 
 OURS = ("addonProfiles", "serviceMeshProfile")
-"""The inputs of a cluster that this program decides."""
+"""The properties of a cluster that this program decides."""
 
-_NOT_SHOWN = ("resourceGroupName", "resourceName", "azureApiVersion")
-"""Inputs of the provider that ARM does not show."""
+GATEWAYS = ("serviceMeshProfile", "istio", "components")
+"""What of the mesh profile is somebody else's (`az aks mesh enable-ingress-gateway`)."""
+
+_NOT_COMPARED = frozenset(
+    {
+        # Inputs of the provider that ARM does not show.
+        "resourceGroupName", "resourceName", "azureApiVersion",
+        # What AKS itself changes, without anybody's request.
+        "currentKubernetesVersion", "currentOrchestratorVersion", "eTag", "effectiveOutboundIPs",
+        "nodeImageVersion", "powerState", "provisioningState", "status", "systemData",
+    }
+)  # fmt: skip
 
 
-def outdated(inputs: Raw, live: Raw) -> list[str]:
-    """What of a cluster is not as the stack knows it, as `path: known -> live`.
+def outdated(known: Raw, wanted: Raw, live: Raw) -> list[str]:
+    """What an update that sends `wanted` would set back, as `path: known -> live`.
 
-    An update sends the whole cluster, foreign properties as the state holds them: what somebody
-    else has changed since would be set back. Only what both sides show is compared.
+    An update sends the whole cluster, with foreign properties as the state holds them: what
+    somebody else has changed, added or taken away since `known` was read would be undone. So would
+    an ingress gateway that the request does not name.
     """
-    return [
+    lines = [
         line
-        for name, known in inputs.items()
-        if name not in (*OURS, *_NOT_SHOWN) and not name.startswith("__")
-        for line in _differences(name, known, live.get(name))
+        for name in dict.fromkeys((*known, *live))
+        # A state keeps the id apart from the properties.
+        if name not in (*OURS, "id") and not name.startswith("__")
+        for line in _differences(name, known.get(name), live.get(name))
     ]
+    if _at(wanted, "serviceMeshProfile", "mode") == _at(live, "serviceMeshProfile", "mode"):
+        lines += _differences(".".join(GATEWAYS), _at(wanted, *GATEWAYS), _at(live, *GATEWAYS))
+    return lines
+
+
+def _at(raw: Any, *path: str) -> Any:
+    for name in path:
+        raw = raw.get(name) if isinstance(raw, Mapping) else None
+    return raw
 
 
 def _differences(path: str, known: Any, live: Any) -> Iterator[str]:
-    if known is None or live is None:
+    if path.rpartition(".")[2] in _NOT_COMPARED or (_is_nothing(known) and _is_nothing(live)):
         return
-    if isinstance(known, Mapping) and isinstance(live, Mapping):
-        for name, inner in known.items():
-            yield from _differences(f"{path}.{name}", inner, live.get(name))
-    elif isinstance(known, list | tuple) and isinstance(live, list | tuple):
-        yield from _list_differences(path, known, live)
-    elif _is_scalar(known) and _is_scalar(live) and not _same(path, known, live):
+    if isinstance(known or live, Mapping) and isinstance(live or known, Mapping):
+        known, live = known or {}, live or {}
+        for name in dict.fromkeys((*known, *live)):
+            yield from _differences(f"{path}.{name}", known.get(name), live.get(name))
+    elif isinstance(known or live, list | tuple) and isinstance(live or known, list | tuple):
+        yield from _list_differences(path, known or [], live or [])
+    elif not _same(path, known, live):
         yield f"{path}: {_shown(known)} -> {_shown(live)}"
 
 
@@ -198,15 +226,19 @@ def _list_differences(path: str, known: Sequence[Any], live: Sequence[Any]) -> I
         other = live[index] if name is None else by_name.get(name)
         if other is None and name is not None:
             yield f"{path}: {name} -> gone"
-        yield from _differences(f"{path}[{name or index}]", inner, other)
+        else:
+            yield from _differences(f"{path}[{name or index}]", inner, other)
 
 
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
+def _is_nothing(value: Any) -> bool:
+    """ARM shows what is not set as it likes: left out, null, empty or false."""
+    return not value
 
 
 def _shown(value: Any) -> Any:
     """Pulumi hands every number over as a float."""
+    if _is_nothing(value) and not isinstance(value, bool | int | float):
+        return "nothing"
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -217,7 +249,7 @@ def _same(path: str, known: Any, live: Any) -> bool:
 
 
 def outdated_refusal(cluster: str, changes: Sequence[str]) -> Refusal:
-    """Why an adopted cluster may not be updated now."""
+    """Why a cluster may not be updated now."""
     shown = "; ".join(changes[:5]) + (f"; and {len(changes) - 5} more" if len(changes) > 5 else "")
     return Refusal(
         "cluster-changed",

@@ -109,9 +109,14 @@ class Cluster(Model):
             "1 to 54 letters, digits and hyphens, a letter or digit at both ends",
         ),
     ] = Field(default_factory=_dns_prefix)
-    node_pool: Annotated[NodePool, Setting("The system node pool", keys_of(NodePool))] = Field(
-        default_factory=NodePool
-    )
+    node_pool: Annotated[
+        NodePool,
+        Setting(
+            "The system node pool that the cluster is made with; `az aks nodepool` changes it "
+            "afterwards",
+            keys_of(NodePool),
+        ),
+    ] = Field(default_factory=NodePool)
     rotation_poll_interval: Annotated[
         str,
         AfterValidator(_within_a_day),

@@ -86,7 +86,7 @@ class Cloud(mocks.Mocks):
         return Cloud(stacks=deepcopy(self.stacks), made=dict(self.made))
 
     def call(self, args: mocks.MockCallArgs) -> Any:
-        """Answers the two functions that the program calls."""
+        """Answers the functions that the program calls."""
         self.invoked.append((args.token, args.args))
         if args.token == LOGIN:
             if self.login_error is not None:
@@ -100,7 +100,7 @@ class Cloud(mocks.Mocks):
         assert args.token == LIVE_CLUSTER, args.token
         if self.live is None:
             raise ProviderError(self.live_error)
-        return dict(self.live)
+        return {"id": "/cluster", **self.live}
 
     def new_resource(self, args: mocks.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         """The id and the outputs of a resource."""

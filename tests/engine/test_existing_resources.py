@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.azure import ids, seed
+from lab.azure import ids, kinds, seed
 from tests.engine import stacks
 from tests.engine.workspace import Workspace
 from tests.material import Authority
@@ -125,6 +125,78 @@ def test_a_foreign_change_is_not_set_back(adopted: Workspace) -> None:
     assert after["agentPoolProfiles"][0]["count"] == 9
     assert after["serviceMeshProfile"] == profile
     assert after["addonProfiles"][ADD_ON]["config"]["rotationPollInterval"] == "3s"
+
+
+def changed_by_others(stack: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
+    """Changes the only cluster past the program, as with the Azure CLI."""
+    with stack.cloud.instrument() as azure:
+        [cluster] = azure.of_kind(kinds.MANAGED_CLUSTER)
+        change(cluster.document)
+        azure.put(cluster.id, kinds.MANAGED_CLUSTER, cluster.document)
+
+
+def poll_every(stack: Workspace, interval: str) -> None:
+    """Configures another poll interval: an update of the cluster."""
+    stack.run("config", "set", "--path", "aks-istio-ca:cluster.rotationPollInterval", interval)
+
+
+def taken_over(stack: Workspace, line: str) -> dict[str, Any]:
+    """The cluster after an update that is refused with `line`, and then done with a refresh."""
+    poll_every(stack, "3s")
+    for refused in (stack.preview(), stack.up()):
+        assert refused.code != 0
+        assert "cluster-changed: " in refused.output
+        assert line in " ".join(refused.output.split())
+    stack.done("--refresh")
+    found = stack.only(kinds.MANAGED_CLUSTER)
+    assert found["addonProfiles"][ADD_ON]["config"]["rotationPollInterval"] == "3s"
+    return found
+
+
+def enable_gateway(cluster: dict[str, Any]) -> None:
+    """What `az aks mesh enable-ingress-gateway` does."""
+    cluster["serviceMeshProfile"]["istio"]["components"] = {"ingressGateways": GATEWAYS}
+
+
+GATEWAYS = [{"enabled": True, "mode": "External"}]
+GATEWAY_LINE = "serviceMeshProfile.istio.components.ingressGateways: 0 -> 1 entries"
+
+
+def test_a_gateway_of_somebody_else_stays_on(adopted: Workspace) -> None:
+    """It is part of the mesh profile that this program sends, and none of its business."""
+    changed_by_others(adopted, enable_gateway)
+    after = taken_over(adopted, GATEWAY_LINE)["serviceMeshProfile"]["istio"]
+    assert after["components"] == {"ingressGateways": GATEWAYS}
+    assert after["certificateAuthority"]["plugin"]["keyVaultId"] == ids.vault(GROUP, VAULT)
+
+
+def test_a_gateway_on_a_cluster_of_the_stack_stays_on(rotating: Workspace) -> None:
+    """Whoever made the cluster, gateways are somebody else's."""
+    changed_by_others(rotating, enable_gateway)
+    after = taken_over(rotating, GATEWAY_LINE)["serviceMeshProfile"]["istio"]
+    assert after["components"] == {"ingressGateways": GATEWAYS}
+
+
+def test_a_tag_of_somebody_else_stays(adopted: Workspace) -> None:
+    """Also what was added since is not set back."""
+    changed_by_others(adopted, lambda cluster: cluster["tags"].update(cost="4711"))
+    after = taken_over(adopted, "tags.cost: nothing -> 4711")
+    assert after["tags"] == {"team": "platform", "cost": "4711"}
+
+
+def test_a_scaled_pool_of_a_cluster_of_the_stack_stays_scaled(rotating: Workspace) -> None:
+    """`nodePool` counts when the cluster is made; `az aks nodepool scale` does afterwards."""
+    changed_by_others(rotating, lambda cluster: cluster["agentPoolProfiles"][0].update(count=7))
+    after = taken_over(rotating, "agentPoolProfiles[system].count: 3 -> 7")
+    assert after["agentPoolProfiles"][0]["count"] == 7
+
+
+def test_another_node_pool_changes_nothing_of_a_cluster_that_is_made(rotating: Workspace) -> None:
+    """AKS changes pools by requests of their own only, so the setting is used once."""
+    rotating.run(
+        "config", "set", "--path", "aks-istio-ca:cluster.nodePool.vmSize", "Standard_D8_v5"
+    )
+    assert rotating.preview("--expect-no-changes").code == 0
 
 
 def test_destroy_leaves_what_was_there(adopted: Workspace) -> None:
@@ -252,10 +324,9 @@ def test_what_does_not_fit_is_refused_before_anything_registers(
     assert refused.errors[0].startswith(line)
 
 
-def test_a_new_cluster_may_be_made_in_an_existing_group(
-    authorities: dict[str, Authority], tmp_path: Path
-) -> None:
-    """And it may use an existing vault."""
+@pytest.fixture
+def beside(authorities: dict[str, Authority], tmp_path: Path) -> Workspace:
+    """A stack that has made a cluster in an existing group, with an existing vault."""
     made = Workspace(tmp_path / "stack")
     stacks.write_certificates(authorities, made.directory)
     seed.resource_group(made.state, GROUP)
@@ -268,8 +339,13 @@ def test_a_new_cluster_may_be_made_in_an_existing_group(
     )
     for _ in range(2):
         made.done()
-    assert made.outputs()["mesh"] == "enabled"
-    assert not any("ResourceGroup" in name for name in made.resources())
+    return made
+
+
+def test_a_new_cluster_may_be_made_in_an_existing_group(beside: Workspace) -> None:
+    """And it may use an existing vault."""
+    assert beside.outputs()["mesh"] == "enabled"
+    assert not any("ResourceGroup" in name for name in beside.resources())
 
 
 def test_what_exists_is_asked_of_the_provider_that_makes_the_rest(stack: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -167,6 +168,13 @@ def test_a_vault_has_to_fit(properties: dict[str, Any], ids: list[str]) -> None:
     assert [refusal.id for refusal in refusals] == ids
 
 
+@pytest.mark.parametrize("name", [adoption.ADD_ON, adoption.ADD_ON.lower()])
+def test_the_add_on_is_known_by_its_name_in_any_case(name: str) -> None:
+    """AKS does not keep the case in which an add-on was turned on."""
+    live = live_cluster({**RAW, "addonProfiles": {name: CSI}})
+    assert (live.identity, live.other_add_ons()) == ("i", {})
+
+
 KNOWN: dict[str, Any] = {
     "resourceName": "c",
     "location": "westeurope",
@@ -175,23 +183,44 @@ KNOWN: dict[str, Any] = {
     "agentPoolProfiles": [{"name": "system", "count": 3.0}, {"name": "gpu", "count": 2.0}],
     "addonProfiles": {"azurepolicy": {"enabled": True}},
     "serviceMeshProfile": {"mode": "Istio"},
+    "apiServerAccessProfile": {"enablePrivateCluster": False},
+    "nodeImageVersion": "1",
     "azureApiVersion": "2025-09-01",
 }
+WANTED: dict[str, Any] = {"serviceMeshProfile": {"mode": "Istio"}}
+"""What an update would send of the mesh."""
 LIVE: dict[str, Any] = {
+    "id": "/subscriptions/1",
     "location": "West Europe",
     "kubernetesVersion": "1.33",
-    "tags": {"team": "a", "more": "b"},
+    "tags": {"team": "a"},
     "agentPoolProfiles": [
-        {"name": "gpu", "count": 2, "powerState": {"code": "Running"}},
-        {"name": "system", "count": 3},
+        {"name": "gpu", "count": 2, "powerState": {"code": "Running"}, "enableAutoScaling": False},
+        {"name": "system", "count": 3, "nodeImageVersion": "2"},
     ],
-    "fqdn": "x",
+    "serviceMeshProfile": {"mode": "Istio"},
+    "systemData": {"lastModifiedBy": "somebody"},
+    "nodeImageVersion": "2",
 }
+
+
+def outdated(**changes: Any) -> list[str]:
+    """What of a changed live cluster an update would set back."""
+    return adoption.outdated(KNOWN, WANTED, {**LIVE, **changes})
+
+
+def pools(system: Mapping[str, Any], *others: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Node pools: `system` with changes, and others."""
+    return [{"name": "system", "count": 3, **system}, *({**other} for other in others)]
+
+
+GPU = {"name": "gpu", "count": 2}
 
 
 def test_what_is_as_known_is_not_outdated() -> None:
-    """Whatever else ARM shows, in whatever order, and whoever decides about our two parts."""
-    assert adoption.outdated(KNOWN, LIVE) == []
+    """In whatever order ARM shows it, whoever decides about our two parts, and whatever AKS itself
+    has changed."""
+    assert outdated() == []
 
 
 @pytest.mark.parametrize(
@@ -199,25 +228,83 @@ def test_what_is_as_known_is_not_outdated() -> None:
     [
         ({"kubernetesVersion": "1.34"}, ["kubernetesVersion: 1.33 -> 1.34"]),
         ({"tags": {"team": "b"}}, ["tags.team: a -> b"]),
+        ({"tags": {"team": "a", "more": "b"}}, ["tags.more: nothing -> b"]),
+        ({"tags": None}, ["tags.team: a -> nothing"]),
         (
-            {"agentPoolProfiles": [{"name": "system", "count": 5}, {"name": "gpu", "count": 2}]},
+            {"agentPoolProfiles": pools({"count": 5}, GPU)},
             ["agentPoolProfiles[system].count: 3 -> 5"],
         ),
         (
-            {"agentPoolProfiles": [{"name": "system", "count": 3}]},
-            ["agentPoolProfiles: 2 -> 1 entries"],
+            {"agentPoolProfiles": pools({"enableAutoScaling": True}, GPU)},
+            ["agentPoolProfiles[system].enableAutoScaling: nothing -> True"],
         ),
+        ({"agentPoolProfiles": pools({})}, ["agentPoolProfiles: 2 -> 1 entries"]),
         (
-            {"agentPoolProfiles": [{"name": "system", "count": 3}, {"name": "new", "count": 2}]},
+            {"agentPoolProfiles": pools({}, {"name": "new", "count": 2})},
             ["agentPoolProfiles: gpu -> gone"],
         ),
-        ({"tags": None, "kubernetesVersion": None}, []),
+        (
+            {"apiServerAccessProfile": {"authorizedIPRanges": ["203.0.113.0/24"]}},
+            ["apiServerAccessProfile.authorizedIPRanges: 0 -> 1 entries"],
+        ),
+        (
+            {"apiServerAccessProfile": {"enablePrivateCluster": True}},
+            ["apiServerAccessProfile.enablePrivateCluster: False -> True"],
+        ),
+        (
+            {"loadBalancerProfile": {"outboundIPs": {"publicIPs": [{"id": "ip"}]}}},
+            ["loadBalancerProfile.outboundIPs.publicIPs: 0 -> 1 entries"],
+        ),
     ],
-    ids=["version", "tag", "pool size", "pool gone", "pool exchanged", "not shown"],
+    ids=[
+        "version",
+        "tag",
+        "tag added",
+        "tags removed",
+        "pool size",
+        "autoscaling on",
+        "pool gone",
+        "pool exchanged",
+        "ranges added",
+        "private",
+        "profile added",
+    ],
 )
 def test_what_somebody_else_has_changed_is_named(changes: dict[str, Any], lines: list[str]) -> None:
-    """By its path, with what the stack knows and what is there."""
-    assert adoption.outdated(KNOWN, {**LIVE, **changes}) == lines
+    """By its path, with what the stack knows and what is there: changed, added or taken away."""
+    assert outdated(**changes) == lines
+
+
+@pytest.mark.parametrize("nothing", [None, "", False, [], {}, {"a": {"b": []}}])
+def test_nothing_is_shown_in_many_ways(nothing: object) -> None:
+    """What ARM leaves out, or shows as empty or false, is not set in any of them."""
+    assert outdated(autoScalerProfile=nothing) == []
+
+
+GATEWAYS = [{"enabled": True, "mode": "External"}]
+
+
+def istio(*gateways: dict[str, Any], mode: str = "Istio") -> dict[str, Any]:
+    """A mesh profile with these ingress gateways."""
+    return {"mode": mode, "istio": {"components": {"ingressGateways": [*gateways]}}}
+
+
+def test_a_gateway_that_the_request_does_not_name_is_named() -> None:
+    """The update would turn it off."""
+    path = "serviceMeshProfile.istio.components.ingressGateways"
+    assert outdated(serviceMeshProfile=istio(*GATEWAYS)) == [f"{path}: 0 -> 1 entries"]
+
+
+def test_a_gateway_that_the_request_names_stays_on() -> None:
+    """The state knows of it, so the request does."""
+    live = {**LIVE, "serviceMeshProfile": istio(*GATEWAYS)}
+    assert adoption.outdated(KNOWN, {"serviceMeshProfile": istio(*GATEWAYS)}, live) == []
+
+
+def test_turning_the_mesh_off_is_no_accident_to_its_gateways() -> None:
+    """They go with it, as it is told."""
+    live = {**LIVE, "serviceMeshProfile": istio(*GATEWAYS)}
+    assert adoption.outdated(KNOWN, {"serviceMeshProfile": {"mode": "Disabled"}}, live) == []
 
 
 JSON = st.recursive(
@@ -230,7 +317,7 @@ JSON = st.recursive(
 @given(st.dictionaries(st.text(min_size=1, max_size=5), JSON))
 def test_nothing_is_outdated_against_itself(known: dict[str, Any]) -> None:
     """Of whatever a cluster is made."""
-    assert adoption.outdated(known, known) == []
+    assert adoption.outdated(known, known, known) == []
 
 
 def test_a_long_list_of_changes_is_cut() -> None:
