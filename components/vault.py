@@ -113,7 +113,7 @@ class BundleSecrets(pulumi.ComponentResource):
         @refusing()
         def judge(known: list[Any]) -> None:
             issued, private_key = cast(tuple[Issued, str | None], known)
-            issued.judge(key=private_key, leaf_ttl=settings.leaf_ttl, ledger=ledger)
+            issued.judge(key=private_key, ledger=ledger)
 
         def about(names: Iterable[str]) -> pulumi.Output[Issued]:
             return pulumi.Output.all(**{each: every[each] for each in names}).apply(issue)
