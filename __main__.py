@@ -40,9 +40,9 @@ async def main() -> pulumi.Inputs:
             restarting = await workloads.prepare(wanted, admitted, ledger)
 
     stack.announce(admitted, ledger, state, restarts=restarting is not None)
-    groups = resource_groups(wanted)
     # An adopted cluster outlives the stack, and its mesh goes on reading what is here.
     stays = wanted.cluster.existing and state is Mesh.ENABLED
+    groups = resource_groups(wanted, retain=stays)
     authority = Authority("authority", wanted, files, admitted.trusted if admitted else None)
     vault = Vault(
         "vault",

@@ -22,7 +22,12 @@ STACK = "pulumi:pulumi:Stack"
 SECRET = "azure-native:keyvault:Secret"
 ATTEMPT = "pulumi:index:Stash"
 PRECIOUS = frozenset(
-    {"azure-native:containerservice:ManagedCluster", "azure-native:keyvault:Vault"}
+    {
+        "azure-native:containerservice:ManagedCluster",
+        "azure-native:keyvault:Vault",
+        # ARM deletes a group with everything in it.
+        "azure-native:resources:ResourceGroup",
+    }
 )
 """What a mesh cannot lose, protected or not."""
 

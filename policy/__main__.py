@@ -153,8 +153,8 @@ POLICIES = [
     ),
     policy(
         "protected",
-        "Cluster and vault are protected, so that nothing replaces or deletes them.",
-        (cluster_rules.CLUSTER, vault_rules.VAULT),
+        "Cluster, vault and their groups are protected, so that nothing replaces or deletes them.",
+        (cluster_rules.CLUSTER, vault_rules.VAULT, cluster_rules.GROUP),
         lambda one, _: cluster_rules.protected(one),
     ),
     StackValidationPolicy(

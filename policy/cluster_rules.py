@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from policy.seen import UNKNOWN, Resource
 
 CLUSTER = "azure-native:containerservice:ManagedCluster"
+GROUP = "azure-native:resources:ResourceGroup"
+"""ARM deletes a group with everything in it."""
 ADD_ON = "azureKeyvaultSecretsProvider"
 PLUGIN = ("serviceMeshProfile", "istio", "certificateAuthority", "plugin")
 PLUGIN_FIELDS = (

@@ -154,6 +154,7 @@ def test_a_live_mesh_outlives_its_ledger(converged: Stack) -> None:
 # Protection
 
 ALWAYS = {
+    "group-mesh-group",
     "cluster",
     "vault",
     "secret-root-cert",
@@ -171,7 +172,7 @@ TRUSTED = {
 
 @pytest.mark.parametrize("phase", TRUSTED)
 def test_exactly_the_trusted_roots_are_protected(rotation: Mapping[str, Run], phase: str) -> None:
-    """Beside cluster, vault and secrets, a root is protected as long as it is trusted:
+    """Beside groups, cluster, vault and secrets, a root is protected as long as it is trusted:
     `retire` gives the old one free, so that the configuration can drop it."""
     protected = {one.name for one in rotation[phase].requests if one.wire.protect}
     assert protected == ALWAYS | TRUSTED[phase]

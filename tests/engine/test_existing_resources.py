@@ -199,6 +199,48 @@ def test_another_node_pool_changes_nothing_of_a_cluster_that_is_made(rotating: W
     assert rotating.preview("--expect-no-changes").code == 0
 
 
+def test_a_group_that_the_stack_made_cannot_be_given_away_by_mistake(rotating: Workspace) -> None:
+    """To name it in `existingResourceGroups` takes it out of the program: the engine would delete
+    it, and ARM everything in it."""
+    rotating.change(existingResourceGroups=["mesh-group"])
+    with rotating.writes() as writes:
+        for refused in (rotating.preview(), rotating.up()):
+            assert refused.code != 0
+            assert 'ResourceGroup::group-mesh-group" cannot be deleted' in refused.output
+    assert writes == []
+
+
+def test_a_group_that_the_stack_made_can_be_handed_over(rotating: Workspace) -> None:
+    """As docs/troubleshooting.md says: once nothing in the state depends on it, it can be
+    forgotten, and nothing is left to delete."""
+    urn = rotating.resources()["azure-native:resources:ResourceGroup::group-mesh-group"]["urn"]
+    rotating.change(existingResourceGroups=["mesh-group"])
+    with rotating.writes() as writes:
+        rotating.done("--exclude", urn)
+        rotating.run("state", "delete", "--force", "--yes", urn)
+        assert rotating.pulumi("up", "--yes", "--expect-no-changes").code == 0
+    assert writes == []
+    assert urn not in {each["urn"] for each in rotating.resources().values()}
+
+
+def test_destroy_leaves_a_group_whose_vault_a_mesh_reads(
+    stack: Workspace, authorities: dict[str, Authority]
+) -> None:
+    """The stack made vault and group, the adopted cluster stays: ARM would delete both with the
+    group."""
+    own = {"name": "own-kv", "resourceGroup": "own", "existing": None}
+    configure(stack, authorities, keyVault=own)
+    for _ in range(3):
+        stack.done()
+    secrets = stack.secrets()
+    stack.run("state", "unprotect", "--all", "--yes")
+    stack.run("destroy", "--yes", "--skip-preview")
+    assert stack.secrets() == secrets != set()
+    with stack.cloud.glance() as azure:
+        assert azure.find(ids.resource_group("own")) is not None
+        assert azure.find(ids.vault("own", "own-kv")) is not None
+
+
 def test_destroy_leaves_what_was_there(adopted: Workspace) -> None:
     """Cluster, vault, and what the mesh that stays reads in it."""
     before, secrets = live(adopted), adopted.secrets()

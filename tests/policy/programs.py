@@ -9,8 +9,8 @@ from pulumi_azure_native import authorization, containerservice as aks, keyvault
 
 client = authorization.get_client_config()
 roles = f"/subscriptions/{client.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
-group = resources.ResourceGroup("group", resource_group_name="group").name
 protected = pulumi.ResourceOptions(protect=True)
+group = resources.ResourceGroup("group", resource_group_name="group", opts=protected).name
 
 
 def cluster(name, add_on, plugin, options=None):
@@ -116,6 +116,7 @@ state_phase()
 BREAKS_ALL = (
     _BEGINNING
     + """
+resources.ResourceGroup("loose", resource_group_name="loose")
 cluster("bare", {"enabled": True}, {})
 cluster("half", ON, {"certificate_authority": {"plugin": {"key_vault_id": "v"}}}, protected)
 open_ = vault("open")

@@ -18,7 +18,7 @@ BROKEN = {
     "secret-described": {"nameless"},
     "secret-is-secret": {"shown"},
     "no-stray-private-key": {"stray"},
-    "protected": {"bare", "open"},
+    "protected": {"bare", "open", "loose"},
 }
 """Which resources of BREAKS_ALL break which policy."""
 

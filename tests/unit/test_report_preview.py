@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from meshca import __main__ as command
 from meshca import preview
+from meshca.preview import Change
 from meshca.refusals import CertificateRef, Refusal, Refused
 from meshca.report_markdown import markdown, marker
 from meshca.report_refusals import Told, parse
@@ -136,6 +137,12 @@ def test_break_glass_is_loud() -> None:
 def test_replacing_the_cluster_is_loud() -> None:
     """A plan to replace the cluster is a caution that names the property it comes from."""
     assert "> - replace cluster `mesh`, because of `dnsPrefix`" in rendered("replaces-cluster")
+
+
+def test_a_group_is_lost_with_everything_in_it() -> None:
+    """Deleting a resource group counts as deleting cluster and vault, protected or not."""
+    group = "azure-native:resources:ResourceGroup"
+    assert Change("delete", f"urn:pulumi:shop::aks-istio-ca::{group}::group-g", False).loses
 
 
 def test_a_loss_is_not_admitted_though_the_engine_allows_it() -> None:
