@@ -5,8 +5,12 @@ from __future__ import annotations
 import pulumi
 from pulumi_azure_native import authorization, keyvault
 
+from components import existing
+from components.refusing import refusing
 from components.stack import Login
 from components.vault import Vault
+from meshca.adoption import access_refusals
+from meshca.refusals import Refused
 from meshca.settings import AccessModel, KeyVault
 
 SECRETS_USER = "4633458b-17de-408a-b874-0445c86b69e6"
@@ -35,7 +39,6 @@ class Access(pulumi.ComponentResource):
     ) -> None:
         """`retain`: stays when the stack goes, for a mesh that stays."""
         super().__init__("aks-istio-ca:index:Access", name, None, opts)
-        options = pulumi.ResourceOptions(parent=self, retain_on_delete=retain)
         if settings.access_model is AccessModel.RBAC:
             assignment = authorization.RoleAssignment(
                 name,
@@ -49,7 +52,7 @@ class Access(pulumi.ComponentResource):
                     "/providers/Microsoft.Authorization/roleDefinitions/",
                     SECRETS_USER,
                 ),
-                opts=options,
+                opts=pulumi.ResourceOptions(parent=self, retain_on_delete=retain),
             )
             self.principal = _made(assignment, assignment.principal_id)
         else:
@@ -62,12 +65,33 @@ class Access(pulumi.ComponentResource):
                     object_id=principal,
                     permissions=keyvault.PermissionsArgs(secrets=[*settings.secret_permissions]),
                 ),
-                opts=options,
+                opts=pulumi.ResourceOptions(
+                    parent=self, retain_on_delete=retain, hooks=_nobody_elses(name, settings)
+                ),
             )
             self.principal = _made(
                 policy, policy.policy.apply(lambda entry: entry.object_id if entry else None)
             )
         self.register_outputs({})
+
+
+def _nobody_elses(name: str, settings: KeyVault) -> pulumi.ResourceHookBinding:
+    """Looks, before a policy is made and in a preview of it, whether the vault has one already."""
+
+    async def refuse_existing(change: pulumi.ResourceHookArgs) -> None:
+        principal = ((change.new_inputs or {}).get("policy") or {}).get("objectId")
+        if not isinstance(principal, str):
+            return  # Not known yet: that of an add-on to come, which nobody can have named.
+        with refusing():
+            vault = await existing.read_vault(settings)
+            refusals = [*access_refusals(settings, principal, vault)] if vault is not None else []
+            if refusals:
+                raise Refused(refusals)
+
+    hook = pulumi.ResourceHook(
+        f"{name}-nobody-elses", refuse_existing, pulumi.ResourceHookOptions(on_dry_run=True)
+    )
+    return pulumi.ResourceHookBinding(before_create=[hook])
 
 
 def _made(

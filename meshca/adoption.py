@@ -151,6 +151,24 @@ def vault_refusals(wanted: KeyVault, raw: Raw, *, tenant: str) -> Iterator[Refus
         )
 
 
+def access_refusals(vault: KeyVault, principal: str, raw: Raw) -> Iterator[Refusal]:
+    """Why an access policy cannot be made: the vault has one for the identity.
+
+    azure-native makes none over it, and would say so only after the secrets are written.
+    """
+    policies: Sequence[Raw] = (raw.get("properties") or {}).get("accessPolicies") or ()
+    if any(str(each.get("objectId")).lower() == principal.lower() for each in policies):
+        yield Refusal(
+            "access-exists",
+            f"vault {vault.name} already has an access policy for the add-on's identity "
+            f"{principal} that is not this stack's",
+            "Whatever else mounts secrets of this vault through the cluster's add-on needs it: "
+            "leave it alone and give the mesh a vault of its own. Otherwise list what the others "
+            f"need in `keyVault.secretPermissions`, run `az keyvault delete-policy --name "
+            f"{vault.name} --object-id {principal}`, and `pulumi up` at once.",
+        )
+
+
 def missing(kind: str, wanted: Cluster | KeyVault) -> Refused:
     """What is to exist already and does not."""
     reason = f"there is no {kind} {wanted.name} in resource group {wanted.resource_group}"

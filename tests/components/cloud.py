@@ -30,6 +30,7 @@ SIGNED = "tls:index/locallySignedCert:LocallySignedCert"
 REFERENCE = "pulumi:pulumi:StackReference"
 LOGIN = "azure-native:authorization:getClientConfig"
 LIVE_CLUSTER = "azure-native:containerservice:getManagedCluster"
+LIVE_VAULT = "azure-native:keyvault:getVault"
 
 ADD_ON = "azureKeyvaultSecretsProvider"
 NOT_FOUND = 'Status=404 Code="ResourceNotFound" Message="The Resource was not found."'
@@ -65,6 +66,8 @@ class Cloud(mocks.Mocks):
     """The outputs of `stacks` that are secret."""
     live: Mapping[str, Any] | None = field(default_factory=lambda: live_cluster(ADD_ON_IDENTITY))
     """What getManagedCluster answers; None: there is no such cluster."""
+    vault: Mapping[str, Any] | None = None
+    """What getVault answers; None: there is no such vault."""
     login_error: str | None = None
     """What getClientConfig fails with."""
     live_error: str = NOT_FOUND
@@ -97,6 +100,10 @@ class Cloud(mocks.Mocks):
                 "subscriptionId": SUBSCRIPTION,
                 "tenantId": TENANT,
             }
+        if args.token == LIVE_VAULT:
+            if self.vault is None:
+                raise ProviderError(NOT_FOUND)
+            return {"id": vault_id("group", "vault"), **self.vault}
         assert args.token == LIVE_CLUSTER, args.token
         if self.live is None:
             raise ProviderError(self.live_error)

@@ -241,6 +241,33 @@ def test_destroy_leaves_a_group_whose_vault_a_mesh_reads(
         assert azure.find(ids.vault("own", "own-kv")) is not None
 
 
+def test_an_access_policy_of_somebody_else_is_refused_before_a_secret_is_written(
+    stack: Workspace,
+) -> None:
+    """azure-native makes no policy over another one, and would say so at the end of every `up`."""
+    add_ons = {ADD_ON: {"enabled": True}}
+    seed.cluster(stack.state, GROUP, CLUSTER, **{**FOREIGN, "addonProfiles": add_ons})
+    identity = live(stack)["addonProfiles"][ADD_ON]["identity"]["objectId"]
+    seed.access_policy(stack.state, GROUP, VAULT, principal=identity, secrets=["get", "list"])
+    refused = stack.preview()
+    assert refused.code != 0
+    said = " ".join(refused.output.split())
+    assert f"access-exists: vault {VAULT} already has an access policy" in said
+    assert f"az keyvault delete-policy --name {VAULT} --object-id {identity}" in said
+    forget_policies(stack)
+    for _ in range(3):
+        stack.done()
+    assert stack.outputs()["mesh"] == "enabled"
+
+
+def forget_policies(stack: Workspace) -> None:
+    """What `az keyvault delete-policy` does, for every access policy of the vault."""
+    with stack.cloud.instrument() as azure:
+        vault = azure.get(ids.vault(GROUP, VAULT))
+        vault.document["properties"]["accessPolicies"] = []
+        azure.put(vault.id, kinds.VAULT, vault.document)
+
+
 def test_destroy_leaves_what_was_there(adopted: Workspace) -> None:
     """Cluster, vault, and what the mesh that stays reads in it."""
     before, secrets = live(adopted), adopted.secrets()

@@ -168,6 +168,25 @@ def test_a_vault_has_to_fit(properties: dict[str, Any], ids: list[str]) -> None:
     assert [refusal.id for refusal in refusals] == ids
 
 
+@pytest.mark.parametrize(
+    ("policies", "ids"),
+    [
+        (None, []),
+        ([], []),
+        ([{"objectId": "others"}], []),
+        ([{"objectId": "others"}, {"objectId": "Identity"}], ["access-exists"]),
+    ],
+    ids=["unsaid", "none", "of others", "of the add-on"],
+)
+def test_an_access_policy_for_the_add_on_is_in_the_way(
+    policies: list[dict[str, str]] | None, ids: list[str]
+) -> None:
+    """ARM tells object ids in any case, and has one policy for each."""
+    raw = {"id": VAULT, "properties": {"accessPolicies": policies}}
+    refusals = adoption.access_refusals(settings().key_vault, "identity", raw)
+    assert [refusal.id for refusal in refusals] == ids
+
+
 @pytest.mark.parametrize("name", [adoption.ADD_ON, adoption.ADD_ON.lower()])
 def test_the_add_on_is_known_by_its_name_in_any_case(name: str) -> None:
     """AKS does not keep the case in which an add-on was turned on."""
