@@ -202,7 +202,8 @@ def _secret(
             # the last secret in the row keeps the others, and what they are made of.
             protect=name != bundle.CA_KEY,
             # An issuer whose key becomes external leaves ca-key to someone else, in place: a mesh
-            # that misses one of its secrets cannot start.
-            retain_on_delete=retain or name == bundle.CA_KEY,
+            # that misses one of its secrets cannot start. A vault that stays keeps what is in it,
+            # as there is no right to delete it.
+            retain_on_delete=retain or vault.vault is None or name == bundle.CA_KEY,
         ),
     )

@@ -417,6 +417,15 @@ def test_a_new_cluster_may_be_made_in_an_existing_group(beside: Workspace) -> No
     assert not any("ResourceGroup" in name for name in beside.resources())
 
 
+def test_destroy_leaves_the_secrets_in_a_vault_that_was_there(beside: Workspace) -> None:
+    """To delete one takes a right in the vault that whoever deploys does not have."""
+    secrets = beside.secrets()
+    beside.run("state", "unprotect", "--all", "--yes")
+    beside.run("destroy", "--yes", "--skip-preview")
+    assert beside.resources() == {}
+    assert beside.secrets() == secrets != set()
+
+
 def test_what_exists_is_asked_of_the_provider_that_makes_the_rest(stack: Workspace) -> None:
     """A stack has one Azure provider: an unversioned request would start another."""
     stack.done()
