@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import layout
+from lab.azure import seed
 from tests.docs.github import ITSELF, REPOSITORY, TOKEN, Comments, served
 from tests.docs.mesh import CONFIGURATION, make_certificates
 from tests.engine.workspace import Workspace
@@ -303,6 +304,42 @@ def test_up_brings_a_stack_up_until_its_mesh_is_enabled(tmp_path: Path) -> None:
     assert mesh.outputs()["mesh"] == "enabled"
     assert "Phase    steady a1, since " in ended.stdout
     assert summary.read_text().startswith("## test\n```text\nPhase    steady a1")
+
+
+def test_up_goes_on_until_an_adopted_cluster_has_its_mesh(tmp_path: Path) -> None:
+    """Which takes three runs of `pulumi up`: to adopt it, for the add-on, for the mesh."""
+    mesh = Workspace(tmp_path / "mesh")
+    seed.resource_group(mesh.state, "platform")
+    seed.cluster(mesh.state, "platform", "shared", kubernetesVersion="1.33")
+    cluster = {**CONFIGURATION["cluster"], "name": "shared", "resourceGroup": "platform"}
+    mesh.configure({**CONFIGURATION, "cluster": {**cluster, "existing": True}})
+    make_certificates(mesh)
+    ended = run("up", mesh.stack, cwd=mesh.directory, environment=mesh.environment)
+    assert ended.returncode == 0, ended.stdout
+    assert mesh.outputs()["mesh"] == "enabled"
+
+
+def test_up_gives_up_on_a_mesh_that_stays_pending(tmp_path: Path) -> None:
+    """After four runs, with a line that says so, and not as if all were well."""
+    for name, text in {
+        "scripts/up": (SCRIPTS / "up").read_text(),
+        "scripts/preview": "#!/bin/sh\n",
+        "bin/pulumi": "#!/bin/sh\n"
+        f'echo "$1" >> {tmp_path}/runs\n'
+        '[ "$1" = up ] || echo "pending: run \\`pulumi up\\` again to enable it"\n',
+    }.items():
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+        file.chmod(0o755)
+    path = os.pathsep.join((str(tmp_path / "bin"), os.environ["PATH"]))
+    ended = run(str(tmp_path / "scripts/up"), "shop", cwd=tmp_path, environment={"PATH": path})
+    assert ended.returncode == 1
+    assert ended.stdout == (
+        "The mesh of shop is not enabled after 4 runs of pulumi up: "
+        "pending: run `pulumi up` again to enable it\n"
+    )
+    assert (tmp_path / "runs").read_text().split().count("up") == 4
 
 
 def test_up_writes_nothing_that_its_preview_refuses(steady: Workspace, tmp_path: Path) -> None:
