@@ -173,6 +173,7 @@ def _check_request(inputs: Properties, before: Stored | None) -> None:
                     f"Changing property 'properties.{name}' is not allowed.",
                 )
     pools = inputs.get("agentPoolProfiles", [])
+    _check_pools(pools, before)
     if not any(pool.get("mode") == "System" for pool in pools):
         raise AzureError(
             400,
@@ -194,6 +195,31 @@ def _check_request(inputs: Properties, before: Stored | None) -> None:
         )
     if kind != "SystemAssigned":
         raise UnmodelledError(f"clusters with identity type '{kind}'")
+
+
+def _check_pools(pools: list[dict[str, Any]], before: Stored | None) -> None:
+    """A PUT of a cluster resizes its pools; it makes none, and what is fixed of one stays."""
+    if before is None:
+        return
+    live = {pool["name"]: pool for pool in before.document["agentPoolProfiles"]}
+    if left_out := live.keys() - {pool["name"] for pool in pools}:
+        raise UnmodelledError(f"what AKS does when a PUT leaves out the pool '{min(left_out)}'")
+    for pool in pools:
+        if pool["name"] not in live:
+            raise AzureError(
+                400,
+                "BadRequest",
+                "A new agent pool was introduced. Adding agent pools to an existing cluster is not"
+                " allowed through managed cluster operations. For per instance change, please use"
+                " per agent pool operations.",
+            )
+        size = live[pool["name"]].get("vmSize")
+        if pool.get("vmSize", size) != size:
+            raise AzureError(
+                400,
+                "PropertyChangeNotAllowed",
+                "Changing property 'properties.vmSize' is not allowed.",
+            )
 
 
 def _check_version(version: str) -> None:
@@ -263,10 +289,20 @@ def _mesh(inputs: Properties, before: Stored | None, kubernetes: str) -> Documen
     authority = _authority(istio.get("certificateAuthority"), live)
     if authority is not None:
         istio["certificateAuthority"] = authority
+    _check_gateways(istio.get("components"), live.get("components"))
     modes = [gateway["mode"] for gateway in istio.get("components", {}).get("ingressGateways", [])]
     if len(modes) != len(set(modes)):
         raise AzureError(400, "InvalidParameter", "At most one ingress gateway per mode.")
     return {"serviceMeshProfile": {"mode": "Istio", "istio": istio}}
+
+
+def _check_gateways(wanted: dict[str, Any] | None, live: dict[str, Any] | None) -> None:
+    on = [one["mode"] for one in (live or {}).get("ingressGateways", []) if one["enabled"]]
+    named = {one["mode"] for one in (wanted or {}).get("ingressGateways", [])}
+    if left_out := [mode for mode in on if mode not in named]:
+        raise UnmodelledError(
+            f"what AKS does when a PUT of a live mesh leaves out its gateway '{left_out[0]}'"
+        )
 
 
 def _revisions(wanted: list[str] | None, live: list[str] | None, kubernetes: str) -> list[str]:

@@ -233,6 +233,46 @@ def test_clusters_that_aks_does_not_take_are_refused(
     assert text in refusals[0].message
 
 
+SYSTEM = inputs.cluster()["agentPoolProfiles"][0]
+
+
+@pytest.mark.parametrize(
+    ("pools", "text"),
+    [
+        ([SYSTEM, {**SYSTEM, "name": "more"}], "A new agent pool was introduced. Adding agent"),
+        ([{**SYSTEM, "vmSize": "Standard_D8s_v5"}], "Changing property 'properties.vmSize' is not"),
+        ([{**SYSTEM, "name": "other"}], "when a PUT leaves out the pool 'system'"),
+    ],
+    ids=["a new pool", "another size", "a pool left out"],
+)
+def test_a_put_of_a_cluster_leaves_its_pools_as_they_are(
+    pools: list[dict[str, Any]], text: str, azure: Driver
+) -> None:
+    """AKS adds and replaces pools by requests of their own."""
+    cluster = _create(azure)
+    with refused() as refusals:
+        azure.update(cluster, inputs.cluster(agentPoolProfiles=pools))
+    assert text in refusals[0].message
+
+
+def test_a_put_of_a_cluster_resizes_its_pools(azure: Driver) -> None:
+    """The count is what it may change."""
+    after = azure.update(_create(azure), inputs.cluster(agentPoolProfiles=[{**SYSTEM, "count": 2}]))
+    assert after.outputs["agentPoolProfiles"][0]["count"] == 2
+
+
+def test_a_put_that_leaves_out_a_live_gateway_is_refused(azure: Driver) -> None:
+    """Whether it would be turned off is not known."""
+    mesh = inputs.mesh()
+    gateways = {"ingressGateways": [{"enabled": True, "mode": "External"}]}
+    with_gateway = {**mesh, "istio": {**mesh["istio"], "components": gateways}}
+    cluster = _create(azure, serviceMeshProfile=with_gateway)
+    azure.update(cluster, inputs.cluster(serviceMeshProfile=with_gateway))
+    with refused() as refusals:
+        azure.update(cluster, inputs.cluster(serviceMeshProfile=mesh))
+    assert "when a PUT of a live mesh leaves out its gateway 'External'" in refusals[0].message
+
+
 def test_an_update_in_preview_makes_the_identity_unknown(azure: Driver) -> None:
     """As with the real provider: every output that is no input may change, but name and place."""
     cluster = _create(azure, addonProfiles=inputs.addon())
