@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
-from meshca import durations
+from meshca import durations, go_parsing
 from meshca.paths import path_refusals
 from meshca.refusals import CertificateRef, Refusal, iso
 from meshca.x509_facts import (
@@ -121,6 +121,7 @@ def ca_refusals(name: str, certificate: x509.Certificate, *, now: datetime) -> l
         *_has_a_subject(name, certificate),
         *_has_a_serial_number(name, certificate),
         *_is_understood(name, certificate),
+        *_is_readable_in_go(name, certificate),
         *_asks_for_no_policy(name, certificate),
         *_is_in_force(name, certificate, now),
     ]
@@ -240,6 +241,18 @@ def _is_understood(name: str, certificate: x509.Certificate) -> Iterator[Refusal
             id="critical-extension",
             reason=f"{name} has critical extensions that verifiers refuse: {', '.join(unknown)}",
             mitigation=f"Issue {name} again without them, or with them not critical.",
+            certificates=(reference(name, certificate),),
+        )
+
+
+def _is_readable_in_go(name: str, certificate: x509.Certificate) -> Iterator[Refusal]:
+    """istiod does not start with a certificate that Go cannot parse (crypto/x509, parser.go)."""
+    found = go_parsing.unreadable(certificate)
+    if found is not None:
+        yield Refusal(
+            id="unreadable-in-go",
+            reason=f"{name} has {found}, which istiod, being a Go program, cannot read",
+            mitigation=f"Issue {name} again without it.",
             certificates=(reference(name, certificate),),
         )
 

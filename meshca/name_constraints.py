@@ -24,7 +24,7 @@ def objection(certificate: x509.Certificate, names: Sequence[x509.GeneralName]) 
     constraints = value(certificate, x509.NameConstraints)
     if constraints is None:
         return None
-    for tree in _subtrees(constraints):
+    for tree in subtrees(constraints):
         if not isinstance(tree, _UNDERSTOOD):
             kind = type(tree).__name__
             return f"constrains names of the kind {kind}, which not every verifier understands"
@@ -42,11 +42,12 @@ def constrains_uris(certificate: x509.Certificate) -> bool:
     """Whether the certificate permits or excludes URIs for what is below it."""
     constraints = value(certificate, x509.NameConstraints)
     return constraints is not None and any(
-        isinstance(tree, x509.UniformResourceIdentifier) for tree in _subtrees(constraints)
+        isinstance(tree, x509.UniformResourceIdentifier) for tree in subtrees(constraints)
     )
 
 
-def _subtrees(constraints: x509.NameConstraints) -> list[x509.GeneralName]:
+def subtrees(constraints: x509.NameConstraints) -> list[x509.GeneralName]:
+    """What is permitted and what is excluded."""
     return [*(constraints.permitted_subtrees or ()), *(constraints.excluded_subtrees or ())]
 
 

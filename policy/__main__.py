@@ -20,7 +20,7 @@ from pulumi_policy import (
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from policy import cluster_rules, rotation_rules, secret_rules, vault_rules
-from policy.seen import UNKNOWN, Marks, Resource, is_secret, resource
+from policy.seen import UNKNOWN, Marks, Resource, is_secret, resource, unversioned
 
 Rule = Callable[[Resource, dict[str, Any]], Iterator[str]]
 marks = Marks()
@@ -48,7 +48,7 @@ def policy(
     """A policy over resources of some types, or of every type; `config` maps keys to defaults."""
 
     def validate(args: ResourceValidationArgs, report: ReportViolation) -> None:
-        if not types or args.resource_type in types:
+        if not types or unversioned(args.resource_type) in types:
             for violation in rule(seen(args), {**(config or {}), **args.get_config()}):
                 report(violation, None)
 
@@ -70,7 +70,7 @@ def note_plain_value(args: ResourceValidationArgs) -> None:
     Only a remediation is shown which values are secret, so the policy that asks for it is of the
     level `remediate`: the engine runs this first and its validation, as mandatory, afterwards.
     """
-    if args.resource_type == secret_rules.SECRET:
+    if unversioned(args.resource_type) == secret_rules.SECRET:
         given = seen(args).at(*secret_rules.VALUE)
         marked = given in (None, UNKNOWN) or is_secret(args.props, secret_rules.VALUE)
         marks.note(args.urn, is_plain=not marked)
@@ -78,7 +78,7 @@ def note_plain_value(args: ResourceValidationArgs) -> None:
 
 def validate_secret_value(args: ResourceValidationArgs, report: ReportViolation) -> None:
     """Reports what `note_plain_value` has noted."""
-    if args.resource_type == secret_rules.SECRET:
+    if unversioned(args.resource_type) == secret_rules.SECRET:
         is_plain = args.urn in marks.plain_values
         for violation in secret_rules.value_is_secret(seen(args), is_plain=is_plain):
             report(violation, None)
@@ -118,7 +118,7 @@ POLICIES = [
     ),
     policy(
         "narrow-role",
-        "A role in a vault is Key Vault Secrets User, and is assigned in that vault.",
+        "A role that reaches a vault is Key Vault Secrets User, and is assigned in that vault.",
         (vault_rules.ROLE_ASSIGNMENT,),
         lambda one, config: vault_rules.narrow_role(one, exempt=config["exempt"]),
         config={"exempt": []},

@@ -43,15 +43,18 @@ def plugin_ca_complete(cluster: Resource) -> Iterator[str]:
 def secret_rotation_on(cluster: Resource) -> Iterator[str]:
     """The CSI secrets provider looks for changed secrets; it does not unless told to.
 
+    Of a cluster with a plug-in CA only: nobody else may have need of it, and a cluster that is
+    adopted gets the two one after the other.
     (learn.microsoft.com/azure/aks/csi-secrets-store-configuration-options)
     """
+    if not cluster.at(*PLUGIN):
+        return
     add_on = cluster.at("addonProfiles", ADD_ON)
     if add_on is UNKNOWN:
         return
     at = f"addonProfiles.{ADD_ON}"
     if not isinstance(add_on, Mapping) or add_on.get("enabled") not in (True, UNKNOWN):
-        if cluster.at(*PLUGIN):
-            yield f"a mesh with a plug-in CA needs the add-on: set {at}.enabled to true"
+        yield f"a mesh with a plug-in CA needs the add-on: set {at}.enabled to true"
     elif cluster.at("addonProfiles", ADD_ON, "config", "enableSecretRotation") not in (
         "true",
         UNKNOWN,

@@ -66,8 +66,8 @@ def stated(resources: Sequence[Resource]) -> Stated | None:
 def phase_matches_secrets(resources: Sequence[Resource]) -> Iterator[tuple[str, str]]:
     """Each of the four secrets holds what the phase says; pairs of URN and message.
 
-    Says nothing of a stack that states no phase, and of secrets that are not tagged. The name of
-    a secret that does not exist yet is known only when it does.
+    Says nothing of a stack that states no phase. A secret without the tag could hold anything. The
+    name of a secret that does not exist yet is known only when it does.
     """
     told = stated(resources)
     if told is None:
@@ -75,9 +75,11 @@ def phase_matches_secrets(resources: Sequence[Resource]) -> Iterator[tuple[str, 
     for resource in resources:
         name, tagged = resource.at("name"), resource.at("tags", AUTHORITY)
         expected = told.holds().get(name) if isinstance(name, str) else None
-        if resource.type != SECRET or expected is None or tagged in (None, UNKNOWN):
+        if resource.type != SECRET or expected is None or tagged is UNKNOWN:
             continue
-        if str(tagged).split() != expected:
+        if tagged is None:
+            yield resource.urn, f"{name} does not say what it holds: set the tag {AUTHORITY}"
+        elif str(tagged).split() != expected:
             yield (
                 resource.urn,
                 f"{name} holds {tagged}, but `{told.phase}` from {told.active}"

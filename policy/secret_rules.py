@@ -1,7 +1,6 @@
 """What has to hold for secrets in Key Vault, and for private keys anywhere."""
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 
@@ -12,11 +11,27 @@ CA_KEY = "ca-key"
 VALUE = ("properties", "value")
 
 _PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
-_BASE64_OF_BEGIN = "LS0tLS1CRUdJTi"
-"""What base64 makes of `-----BEGIN`, as in a Kubernetes Secret."""
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{64,}")
+_DEEPEST = 2
+"""How often a key is encoded at most: a kubeconfig with keys in base64 may be in base64 itself."""
 
 _TAKES_KEYS = "tls:"
 """Resources of the tls provider take private keys as their input; that is what they are for."""
+_KUBECONFIG = ("pulumi:providers:kubernetes", ("kubeconfig",))
+"""May hold the key of whoever talks to the cluster, and has to."""
+
+
+def _in_base64(text: str) -> Iterator[str]:
+    """What base64 makes of a text within another one: three ways, by how many bytes precede it."""
+    for before in range(3):
+        encoded = base64.b64encode(b"\0" * before + text.encode()).decode()
+        # The first and the last characters hold bits of what is beside it, too.
+        whole = len(text) - (3 - before) % 3
+        start = 4 if before else 0
+        yield encoded[start : start + whole // 3 * 4]
+
+
+_END_IN_BASE64 = tuple(_in_base64("PRIVATE KEY-----"))
 
 
 def described(secret: Resource) -> Iterator[str]:
@@ -42,7 +57,9 @@ def no_stray_private_key(resource: Resource) -> Iterator[str]:
     if resource.type.startswith(_TAKES_KEYS):
         return
     for path, text in texts(resource.properties):
-        if _holds_private_key(text) and not _is_ca_key(resource, path):
+        if (resource.type, path) == _KUBECONFIG or _is_ca_key(resource, path):
+            continue
+        if _holds_private_key(text):
             yield f"{'.'.join(path)} holds a private key, which belongs into the secret {CA_KEY}"
 
 
@@ -51,13 +68,16 @@ def _is_ca_key(resource: Resource, path: tuple[str, ...]) -> bool:
     return resource.type == SECRET and path == VALUE and named in (CA_KEY, UNKNOWN)
 
 
-def _holds_private_key(text: str) -> bool:
+def _holds_private_key(text: str, deepest: int = _DEEPEST) -> bool:
     if _PRIVATE_KEY.search(text):
         return True
-    if not text.lstrip().startswith(_BASE64_OF_BEGIN):
-        return False
-    try:
-        decoded = base64.b64decode(text).decode("ascii", "replace")
-    except (binascii.Error, ValueError):
-        return False
-    return _PRIVATE_KEY.search(decoded) is not None
+    # Base64 may be wrapped into lines, and stand in the middle of anything else.
+    bare = "".join(text.split())
+    if any(end in bare for end in _END_IN_BASE64):
+        return True
+    return deepest > 1 and any(
+        _holds_private_key(
+            base64.b64decode(found[0][: len(found[0]) // 4 * 4]).decode("latin-1"), deepest - 1
+        )
+        for found in _BASE64.finditer(bare)
+    )

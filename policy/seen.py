@@ -1,5 +1,6 @@
 """Resources as a policy sees them: plain data, in which unknown and secret values can be told."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,8 @@ from pulumi_policy.proxy import (
 )
 
 Path = tuple[str, ...]
+
+_VERSION = re.compile(r"^(azure-native:\w+)/v\d{8}\w*:")
 
 _SENTINELS = frozenset(
     {
@@ -60,9 +63,14 @@ class Resource:
 def resource(
     *, type_: str, name: str, urn: str, properties: Any, protected: bool = False
 ) -> Resource:
-    """A resource out of what pulumi-policy hands over."""
+    """A resource out of what pulumi-policy hands over; its type without a version of the API."""
     stack = urn.split(":")[2] if urn.count(":") > 2 else ""
-    return Resource(type_, name, plain(properties), protected, stack, urn)
+    return Resource(unversioned(type_), name, plain(properties), protected, stack, urn)
+
+
+def unversioned(type_: str) -> str:
+    """The type without a version of Azure's API: `keyvault/v20230701:Secret` is a Secret, too."""
+    return _VERSION.sub(r"\1:", type_)
 
 
 def plain(value: Any) -> Any:

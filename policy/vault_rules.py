@@ -24,11 +24,29 @@ KEY_VAULT_ROLES = frozenset(
         "14b46e9e-c2b7-41b4-b07b-48a6ebf60603",  # Key Vault Crypto Officer
         "e147488a-f6f5-4113-8e2d-b22465e65bf6",  # Key Vault Crypto Service Encryption User
         "8b54135c-b56d-4d72-a534-26097cfdc8d8",  # Key Vault Data Access Administrator
+        "f25e0fa2-a7cd-4377-a976-54943a77a395",  # Key Vault Contributor
     }
 )
 """learn.microsoft.com/azure/key-vault/general/rbac-guide"""
+BROAD_ROLES = frozenset(
+    {
+        "8e3af657-a8ff-443c-a75c-2fe8c4bcb635",  # Owner
+        "b24988ac-6180-42a0-ab88-20f7382dd24c",  # Contributor
+        "18d7d88d-d35e-4fb5-a5c3-7773c20a72d9",  # User Access Administrator
+        "f58310d9-a9f6-439a-9e8d-f62e7b41a168",  # Role Based Access Control Administrator
+    }
+)
+"""Roles over everything in a scope, vaults among it: each can write secrets or give access to them.
+(learn.microsoft.com/azure/role-based-access-control/built-in-roles/privileged)"""
 
 _IN_A_VAULT = re.compile(r"/providers/Microsoft\.KeyVault/vaults/[^/]+", re.I)
+_ABOVE_VAULTS = re.compile(
+    r"/?"
+    r"|/providers/Microsoft\.Management/managementGroups/[^/]+/?"
+    r"|/subscriptions/[^/]+(/resourceGroups/[^/]+)?/?",
+    re.I,
+)
+"""Everything, a management group, a subscription, a resource group."""
 
 
 def purge_protection(vault: Resource, *, development: Collection[str]) -> Iterator[str]:
@@ -75,13 +93,18 @@ def _too_wide(entry: Mapping[str, Any], permissions: Collection[str]) -> Iterato
 
 
 def narrow_role(assignment: Resource, *, exempt: Collection[str]) -> Iterator[str]:
-    """A role in a vault is Key Vault Secrets User, and it is assigned in a vault only."""
+    """A role in a vault is Key Vault Secrets User, and it is assigned in a vault only.
+
+    A role that is none of Key Vault's is judged where it reaches vaults: in one, or above them.
+    """
     if assignment.at("principalId") in exempt:
         return
     role, scope = assignment.at("roleDefinitionId"), assignment.at("scope")
     guid = "" if role is UNKNOWN else str(role).rpartition("/")[2].lower()
     in_a_vault = scope is not UNKNOWN and _IN_A_VAULT.search(str(scope)) is not None
-    if role is UNKNOWN or not (in_a_vault or guid in KEY_VAULT_ROLES):
+    above_vaults = scope is not UNKNOWN and _ABOVE_VAULTS.fullmatch(str(scope)) is not None
+    reaches_vaults = in_a_vault or guid in KEY_VAULT_ROLES or (above_vaults and guid in BROAD_ROLES)
+    if role is UNKNOWN or not reaches_vaults:
         return
     if guid != SECRETS_USER:
         yield f"it assigns role {guid}; the add-on needs Key Vault Secrets User ({SECRETS_USER})"

@@ -10,7 +10,8 @@ from pulumi_azure_native import authorization, containerservice as aks, keyvault
 client = authorization.get_client_config()
 roles = f"/subscriptions/{client.subscription_id}/providers/Microsoft.Authorization/roleDefinitions"
 protected = pulumi.ResourceOptions(protect=True)
-group = resources.ResourceGroup("group", resource_group_name="group", opts=protected).name
+made = resources.ResourceGroup("group", resource_group_name="group", opts=protected)
+group = made.name
 
 
 def cluster(name, add_on, plugin, options=None):
@@ -23,7 +24,8 @@ def cluster(name, add_on, plugin, options=None):
         agent_pool_profiles=[{"name": "system", "mode": "System", "count": 1,
                               "vm_size": "Standard_D4s_v5"}],
         addon_profiles={"azureKeyvaultSecretsProvider": add_on},
-        service_mesh_profile={"mode": "Istio", "istio": {"revisions": ["asm-1-29"], **plugin}},
+        service_mesh_profile=None if plugin is None else {
+            "mode": "Istio", "istio": {"revisions": ["asm-1-29"], **plugin}},
         opts=options,
     )
 
@@ -64,6 +66,17 @@ def role(name, of, guid):
     )
 
 
+def role_above(name, guid):
+    authorization.RoleAssignment(
+        name,
+        scope=f"/subscriptions/{client.subscription_id}/resourceGroups/group",
+        principal_id="00000000-0000-0000-0000-00000000000a",
+        principal_type="ServicePrincipal",
+        role_definition_id=f"{roles}/{guid}",
+        opts=pulumi.ResourceOptions(depends_on=[made]),
+    )
+
+
 def secret(name, of, value, tags=None, content_type="application/x-pem-file", expires=2000000000):
     keyvault.Secret(
         name,
@@ -91,6 +104,11 @@ def private_key():
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
+def encoded(text):
+    import base64
+    return base64.b64encode(text.encode()).decode()
+
+
 ON = {"enabled": True,
       "config": {"enableSecretRotation": "true", "rotationPollInterval": "2m"}}
 PLUGIN = {"key_vault_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v",
@@ -102,6 +120,7 @@ KEEPS_ALL = (
     _BEGINNING
     + """
 cluster("good", ON, {"certificate_authority": {"plugin": PLUGIN}}, protected)
+cluster("to-come", {"enabled": True, "config": {"enableSecretRotation": "false"}}, None, protected)
 kept = vault("kept", protected, enable_purge_protection=True)
 access_policy("reader", kept, secrets=["get"])
 role("user", kept, "4633458b-17de-408a-b874-0445c86b69e6")
@@ -118,13 +137,16 @@ BREAKS_ALL = (
     + """
 resources.ResourceGroup("loose", resource_group_name="loose")
 cluster("bare", {"enabled": True}, {})
+cluster("still", {"enabled": True}, {"certificate_authority": {"plugin": PLUGIN}}, protected)
 cluster("half", ON, {"certificate_authority": {"plugin": {"key_vault_id": "v"}}}, protected)
 open_ = vault("open")
 access_policy("writer", open_, secrets=["get", "set"])
 role("officer", open_, "b86a8fe4-44ce-4948-aee5-eccb2c155cd7")
+role_above("contributor", "b24988ac-6180-42a0-ab88-20f7382dd24c")
 secret("nameless", open_, pulumi.Output.secret("x"), content_type=None, expires=None)
 secret("shown", open_, "plain text")
 secret("stray", open_, pulumi.Output.secret(private_key()))
+secret("kubeconfig", open_, pulumi.Output.secret(f"client-key-data: {encoded(private_key())}"))
 """
 )
 """Breaks every policy over resources, most in a resource of its own."""
@@ -135,6 +157,7 @@ BREAKS_PHASE = (
 kept = vault("kept", protected, enable_purge_protection=True)
 secret("ca-cert", kept, pulumi.Output.secret("x"), {"authority": "b1"})
 secret("root-cert", kept, pulumi.Output.secret("x"), {"authority": "a b"})
+secret("cert-chain", kept, pulumi.Output.secret("x"))
 state_phase()
 """
 )

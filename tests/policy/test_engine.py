@@ -11,13 +11,13 @@ from tests.policy.programs import BREAKS_ALL, BREAKS_PHASE, KEEPS_ALL
 PACK = str(layout.ROOT / "policy")
 BROKEN = {
     "plugin-ca-complete": {"bare", "half"},
-    "secret-rotation-on": {"bare"},
+    "secret-rotation-on": {"still"},
     "narrow-access": {"writer"},
-    "narrow-role": {"officer"},
+    "narrow-role": {"officer", "contributor"},
     "purge-protection": {"open"},
     "secret-described": {"nameless"},
     "secret-is-secret": {"shown"},
-    "no-stray-private-key": {"stray"},
+    "no-stray-private-key": {"stray", "kubeconfig"},
     "protected": {"bare", "open", "loose"},
 }
 """Which resources of BREAKS_ALL break which policy."""
@@ -62,12 +62,12 @@ def test_no_message_shows_a_private_key(breaking: Run) -> None:
 
 
 def test_the_phase_policy_trips_on_another_signer(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Secrets whose tags are not those of the stated phase are a violation of the stack."""
+    """Secrets whose tags are not those of the stated phase, or absent, are a violation."""
     stack = opened(tmp_path_factory, BREAKS_PHASE)
     stack.done()
     run = stack.preview("--policy-pack", PACK)
     assert run.code != 0
-    assert violations(run) == {"phase-matches-secrets": {"ca-cert"}}
+    assert violations(run) == {"phase-matches-secrets": {"ca-cert", "cert-chain"}}
 
 
 def test_no_policy_trips_on_a_program_that_follows_all(

@@ -39,7 +39,9 @@ def pack() -> Iterator[Any]:
             process.terminate()
 
 
-def asked(pack: Any, value: str | dict[str, str]) -> tuple[list[str], list[str]]:
+def asked(
+    pack: Any, value: str | dict[str, str], type_: str = SECRET
+) -> tuple[list[str], list[str]]:
     """What the pack remediates and what it reports of a secret with this value, in that order."""
     inputs = struct_pb2.Struct()
     inputs.update(
@@ -48,7 +50,7 @@ def asked(pack: Any, value: str | dict[str, str]) -> tuple[list[str], list[str]]
             "properties": {"value": value, "contentType": "x", "attributes": {"expires": 1}},
         }
     )
-    request = analyzer_pb2.AnalyzeRequest(type=SECRET, properties=inputs, urn=URN, name="secret")
+    request = analyzer_pb2.AnalyzeRequest(type=type_, properties=inputs, urn=URN, name="secret")
     changed = [one.policyName for one in pack.Remediate(request).remediations]
     return changed, [one.policyName for one in pack.Analyze(request).diagnostics]
 
@@ -67,6 +69,12 @@ def test_every_policy_is_enforced(pack: Any) -> None:
 def test_a_plain_value_is_reported_and_left_as_it_is(pack: Any) -> None:
     """The policy that has to remediate to see secrets changes nothing, and reports instead."""
     assert asked(pack, "plain") == ([], ["secret-is-secret"])
+
+
+def test_a_version_of_the_api_is_no_way_around(pack: Any) -> None:
+    """A resource of a dated API is judged as the same one without a date."""
+    dated = "azure-native:keyvault/v20230701:Secret"
+    assert asked(pack, "plain", dated) == ([], ["secret-is-secret"])
 
 
 def test_a_marked_value_is_sound(pack: Any) -> None:

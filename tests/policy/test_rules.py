@@ -11,7 +11,12 @@ from policy.seen import UNKNOWN, Resource
 
 PLUGIN = dict.fromkeys(cluster_rules.PLUGIN_FIELDS, "x")
 ROOTS = {"a1": "a", "a2": "a", "b1": "b"}
-KEY = "-----BEGIN EC PRIVATE KEY-----\nnot a real one\n-----END EC PRIVATE KEY-----\n"
+KEY = f"-----BEGIN EC PRIVATE KEY-----\n{'not a real one ' * 9}\n-----END EC PRIVATE KEY-----\n"
+
+
+def encoded(text: str) -> str:
+    """A text in base64."""
+    return base64.b64encode(text.encode()).decode()
 
 
 def cluster(
@@ -85,6 +90,8 @@ def test_a_mesh_with_a_plug_in_needs_the_add_on(add_on: object) -> None:
         cluster(add_on={"enabled": True, "config": UNKNOWN}),
         cluster(add_on=UNKNOWN),
         cluster(plugin=None, add_on={"enabled": False}),
+        cluster(plugin=None, add_on={"enabled": True, "config": {"enableSecretRotation": "false"}}),
+        cluster(plugin=None, mode="Disabled", add_on={"enabled": True}),
     ],
 )
 def test_rotation_that_is_on_or_not_needed_is_sound(sound: Resource) -> None:
@@ -159,8 +166,12 @@ def test_list_can_be_permitted() -> None:
     assert judged(access(secrets=["get", "list"]), permissions=["get", "list"]) == []
 
 
-VAULT_SCOPE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.KeyVault/vaults/v"
+GROUP_SCOPE = "/subscriptions/s/resourceGroups/g"
+VAULT_SCOPE = f"{GROUP_SCOPE}/providers/Microsoft.KeyVault/vaults/v"
 OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
+ADMINISTRATOR = "00482a5a-887f-4fb3-b363-3b7fe8e74483"
+CONTRIBUTOR = "b24988ac-6180-42a0-ab88-20f7382dd24c"
+KEY_VAULT_CONTRIBUTOR = "f25e0fa2-a7cd-4377-a976-54943a77a395"
 
 
 def role(guid: object, scope: object = VAULT_SCOPE) -> Resource:
@@ -176,6 +187,8 @@ def role(guid: object, scope: object = VAULT_SCOPE) -> Resource:
         (role(OFFICER), "it assigns role b86a8fe4"),
         (role(OFFICER, UNKNOWN), "it assigns role b86a8fe4"),
         (role("8e3af657-a8ff-443c-a75c-2fe8c4bcb635"), "it assigns role 8e3af657"),
+        (role(CONTRIBUTOR), "it assigns role b24988ac"),
+        (role(KEY_VAULT_CONTRIBUTOR, UNKNOWN), "it assigns role f25e0fa2"),
         (role(vault_rules.SECRETS_USER, "/subscriptions/s"), "every vault in /subscriptions/s"),
     ],
 )
@@ -185,18 +198,38 @@ def test_a_role_in_a_vault_is_secrets_user_there(given: Resource, told: str) -> 
     assert told in found
 
 
+@pytest.mark.parametrize("guid", [*vault_rules.BROAD_ROLES, KEY_VAULT_CONTRIBUTOR, ADMINISTRATOR])
+@pytest.mark.parametrize(
+    "scope",
+    [
+        "/",
+        "/providers/Microsoft.Management/managementGroups/m",
+        "/subscriptions/s",
+        "/subscriptions/s/",
+        "/subscriptions/s/resourceGroups/g",
+        "/SUBSCRIPTIONS/s/RESOURCEGROUPS/g",
+    ],
+)
+def test_a_role_above_vaults_may_not_open_them(guid: str, scope: str) -> None:
+    """Whoever owns, contributes or gives access above a vault has all that is in it."""
+    found = list(vault_rules.narrow_role(role(guid, scope), exempt=[]))
+    assert [line.partition(" ")[2].partition(" ")[0] for line in found] == ["assigns", "reaches"]
+
+
 @pytest.mark.parametrize(
     "sound",
     [
         role(vault_rules.SECRETS_USER),
+        role(CONTRIBUTOR, f"{GROUP_SCOPE}/providers/Microsoft.Network/privateDnsZones/z"),
+        role(CONTRIBUTOR, UNKNOWN),
         role(vault_rules.SECRETS_USER.upper(), VAULT_SCOPE.upper()),
         role(vault_rules.SECRETS_USER, UNKNOWN),
         role(UNKNOWN),
-        role("4d97b98b-1d4f-4787-a291-c67834d212e7", "/subscriptions/s/resourceGroups/network"),
+        role("4d97b98b-1d4f-4787-a291-c67834d212e7", GROUP_SCOPE),
     ],
 )
 def test_a_narrow_role_or_one_elsewhere_is_sound(sound: Resource) -> None:
-    """Secrets User in a vault is enough; a role that is none of Key Vault's is not judged."""
+    """Secrets User in a vault is enough; a role that opens no vault is not judged."""
     assert list(vault_rules.narrow_role(sound, exempt=[])) == []
 
 
@@ -254,7 +287,13 @@ def test_a_described_secret_is_sound(sound: Resource) -> None:
     "given",
     [
         secret(name="root-cert", value=f"-----BEGIN CERTIFICATE-----\n{KEY}"),
-        secret(name="cert-chain", value=base64.b64encode(KEY.encode()).decode()),
+        secret(name="cert-chain", value=encoded(KEY)),
+        secret(name="cert-chain", value=encoded(f"\n{KEY}")),
+        secret(name="cert-chain", value=encoded(f"12{KEY}")),
+        secret(name="cert-chain", value=base64.encodebytes(KEY.encode()).decode()),
+        secret(name="kubeconfig", value=f"users:\n- user: {{client-key-data: {encoded(KEY)}}}\n"),
+        secret(name="kubeconfig", value=encoded(f'{{"client-key-data": "{encoded(KEY)}"}}')),
+        Resource("pulumi:providers:kubernetes", "p", {"other": KEY}),
         secret(name="ca-key", value="x", contentType=KEY),
         Resource("azure-native:storage:Blob", "b", {"a": [{"b": KEY}]}),
         Resource("pulumi:index:Stash", "b", {"input": KEY}),
@@ -275,6 +314,9 @@ def test_a_private_key_elsewhere_is_found(given: Resource) -> None:
         secret(value="-----BEGIN PUBLIC KEY-----"),
         secret(value=UNKNOWN),
         secret(value="LS0tLS1CRUdJTi is no base64 of anything!"),
+        secret(value=encoded("-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n")),
+        secret(value="-----BEGIN CERTIFICATE-----\n" + encoded("x" * 900)),
+        Resource("pulumi:providers:kubernetes", "p", {"kubeconfig": encoded(KEY)}),
         Resource("tls:index/selfSignedCert:SelfSignedCert", "t", {"privateKeyPem": KEY}),
     ],
 )
@@ -331,18 +373,25 @@ def test_a_secret_of_another_phase_is_named() -> None:
     ]
 
 
+def test_a_secret_that_does_not_say_what_it_holds_is_named() -> None:
+    """A mesh secret without the tag could hold anything, so it is a violation."""
+    untagged = Resource(secret_rules.SECRET, "secret", {"name": "ca-cert", "tags": {}}, urn="u")
+    assert list(rotation_rules.phase_matches_secrets([untagged, stack()])) == [
+        ("u", "ca-cert does not say what it holds: set the tag authority")
+    ]
+
+
 @pytest.mark.parametrize(
     "sound",
     [
         tagged("ca-cert", UNKNOWN),
-        tagged("ca-cert", None),
         tagged("password", "a1"),
         tagged(UNKNOWN, "a1"),
         Resource("azure-native:storage:Blob", "x", {"name": "ca-cert", "tags": {"authority": "x"}}),
     ],
 )
 def test_what_says_nothing_is_not_judged(sound: Resource) -> None:
-    """Names and tags that are unknown or absent, and what is no mesh secret, are no violation."""
+    """Names and tags that are unknown, and what is no mesh secret, are no violation."""
     assert list(rotation_rules.phase_matches_secrets([stack(), sound])) == []
 
 
