@@ -7,8 +7,8 @@ import inspect
 import pulumi
 from pulumi_azure_native import containerservice as aks
 
-from components.cluster import ClusterComponent, add_ons, mesh_profile
-from components.unchanged import GATEWAYS, unchanged
+from components.cluster import ClusterComponent, add_ons, mesh_profile, others_of
+from components.unchanged import unchanged
 from meshca.adoption import LiveCluster
 from meshca.mesh import Mesh
 from meshca.settings import Cluster as Settings
@@ -45,8 +45,7 @@ class AdoptedCluster(ClusterComponent):
             left_alone += [ADD_ONS, MESH]
         elif not decided:
             left_alone += [MESH]
-        elif mesh is Mesh.ENABLED:
-            left_alone += [GATEWAYS]
+        left_alone += others_of(mesh, ours=ours)
         others = {
             other: aks.ManagedClusterAddonProfileArgs(
                 enabled=add_on.enabled, config=dict(add_on.config) or None

@@ -46,8 +46,10 @@ class Cluster(ClusterComponent):
         *,
         resource_group: pulumi.Input[str],
         vault_id: pulumi.Input[str],
+        ours: bool = False,
         opts: pulumi.ResourceOptions | None = None,
     ) -> None:
+        """`ours`: an earlier `up` has turned its mesh on."""
         super().__init__("aks-istio-ca:index:Cluster", name, None, opts)
         undecided = mesh not in (Mesh.ENABLED, Mesh.DISABLED)
         cluster = aks.ManagedCluster(
@@ -78,7 +80,7 @@ class Cluster(ClusterComponent):
                     # A lost ledger makes a live mesh pending: whether AKS turns off what a request
                     # leaves out is documented nowhere.
                     *(["service_mesh_profile"] if undecided else []),
-                    *([GATEWAYS] if mesh is Mesh.ENABLED else []),
+                    *others_of(mesh, ours=ours),
                 ],
                 hooks=unchanged(name, settings),
             ),
@@ -98,6 +100,12 @@ def add_ons(settings: ClusterSettings) -> dict[str, aks.ManagedClusterAddonProfi
             },
         )
     }
+
+
+def others_of(mesh: Mesh, *, ours: bool) -> list[str]:
+    """What of a live mesh's profile is not this program's; before it is live there is nothing to
+    ignore, and the engine would say so."""
+    return [GATEWAYS] if ours and mesh is Mesh.ENABLED else []
 
 
 def mesh_profile(

@@ -26,9 +26,15 @@ def choose_cluster(
 
     `live` is the existing cluster as it was found; None where the stack makes its own.
     """
+    ours = ledger is not None and ledger.mesh
     if live is None:
         made = Cluster(
-            "cluster", settings.cluster, mesh, resource_group=resource_group, vault_id=vault_id
+            "cluster",
+            settings.cluster,
+            mesh,
+            resource_group=resource_group,
+            vault_id=vault_id,
+            ours=ours,
         )
         return made, stack.add_on_identity(settings, ledger, made)
     first = is_first_pass(settings, ledger)
@@ -38,7 +44,7 @@ def choose_cluster(
         mesh,
         live,
         first=first,
-        ours=ledger is not None and ledger.mesh,
+        ours=ours,
         vault_id=vault_id,
     )
     return adopted, live.identity or (None if first else adopted.add_on_identity)

@@ -14,12 +14,17 @@ from tests.components.stacks import GENERATED, changed, component
 THE_VAULT = vault_id("group", "mesh-vault")
 
 
-def deploy(mesh: Mesh, cloud: Cloud | None = None, **cluster: Any) -> Run:
-    """A Cluster alone."""
+def deploy(mesh: Mesh, cloud: Cloud | None = None, *, ours: bool = False, **cluster: Any) -> Run:
+    """A Cluster alone; `ours`: with a mesh that is live."""
 
     def build(settings: Any, _files: Any) -> None:
         made = Cluster(
-            "cluster", settings.cluster, mesh, resource_group="group", vault_id=THE_VAULT
+            "cluster",
+            settings.cluster,
+            mesh,
+            resource_group="group",
+            vault_id=THE_VAULT,
+            ours=ours,
         )
         pulumi.export("id", made.id)
         pulumi.export("identity", made.add_on_identity)
@@ -112,18 +117,20 @@ def test_a_profile_in_the_state_outlives_a_lost_ledger(mesh: Mesh) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mesh", "ignored"),
+    ("mesh", "ours", "gateways"),
     [
-        (Mesh.ENABLED, ["agentPoolProfiles", "serviceMeshProfile.istio.components"]),
-        (Mesh.DISABLED, ["agentPoolProfiles"]),
+        (Mesh.ENABLED, True, ["serviceMeshProfile.istio.components"]),
+        (Mesh.ENABLED, False, []),
+        (Mesh.DISABLED, True, []),
     ],
+    ids=["live", "to come", "off"],
 )
-def test_a_decided_mesh_is_written(mesh: Mesh, ignored: list[str]) -> None:
+def test_a_decided_mesh_is_written(mesh: Mesh, ours: bool, gateways: list[str]) -> None:
     """On or off, the profile counts, but for gateways, which are somebody else's as node pools are
     once the cluster is made. The cluster is protected, and no update of it goes unjudged."""
-    assert request(mesh).options == {
+    assert deploy(mesh, ours=ours).one(CLUSTER, "cluster").options == {
         "protect": True,
-        "ignoreChanges": ignored,
+        "ignoreChanges": ["agentPoolProfiles", *gateways],
         "hooks": {"beforeUpdate": ["cluster-unchanged"]},
     }
 
