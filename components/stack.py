@@ -14,7 +14,7 @@ from meshca import words
 from meshca.adoption import live_cluster
 from meshca.ledger import Ledger
 from meshca.ledger_reading import parse, peer_window
-from meshca.mesh import Mesh
+from meshca.mesh import TURNED_OFF, Mesh, turns_off
 from meshca.plan import Plan
 from meshca.rotation import Held
 from meshca.settings import Settings, load
@@ -50,7 +50,7 @@ def announce(
 ) -> None:
     """Says on the console what this `up` does to the CA and what comes next.
 
-    A refusal that is lifted is a warning.
+    A refusal that is lifted is a warning, and so is what cannot be undone.
     """
     if plan is None:
         pulumi.log.info("CA: no issuer is active yet; sign the requests in the output `csrs`.")
@@ -61,6 +61,8 @@ def announce(
             pulumi.log.info(next_move)
     if mesh is Mesh.PENDING:
         pulumi.log.info(f"Mesh {mesh.value}.")
+    if turns_off(ledger, wanted=mesh is not Mesh.DISABLED):
+        pulumi.log.warn(TURNED_OFF)
 
 
 async def own_ledger() -> Ledger | None:

@@ -21,6 +21,18 @@ class Mesh(StrEnum):
     DISABLED = "disabled"
 
 
+TURNED_OFF = (
+    "Mesh disabled: AKS deletes Istio's custom resources, and whatever is in aks-istio-system and "
+    "aks-istio-ingress."
+)
+"""What it costs to disable a mesh (AKS, "Uninstall the Istio add-on")."""
+
+
+def turns_off(ledger: Ledger | None, *, wanted: bool) -> bool:
+    """Whether this `up` disables a mesh that the stack has enabled; `wanted` is `cluster.mesh`."""
+    return not wanted and ledger is not None and ledger.mesh
+
+
 def decide(settings: Settings, ledger: Ledger | None) -> Mesh:
     """Enabled only over a ledger that shows whole secrets and access to this very vault.
 

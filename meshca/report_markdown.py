@@ -7,7 +7,7 @@ formatting syntax"); elsewhere they read as code and as quotes.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from meshca import words
+from meshca import mesh, words
 from meshca.preview import ATTEMPT, SECRET, Change, Preview
 from meshca.report import way_back
 from meshca.report_by_name import drawn_ledger, drawn_settings, ledger_after, posture_of
@@ -43,6 +43,7 @@ def markdown(preview: Preview, *, now: datetime) -> str:
     parts = [
         f"{marker(stack)}\n## {stack}: {_title(preview)}",
         *_losses(preview.loses),
+        *_turned_off(preview),
         *_refusals(preview.refusals),
         *_errors(preview),
         *_violations(preview),
@@ -86,6 +87,14 @@ def _losses(changes: Sequence[Change]) -> Iterator[str]:
             why = f", because of {_listed(change.reasons)}" if change.reasons else ""
             lines.append(f"> - {change.operation} {_called(change)}{why}")
         yield "\n".join(lines)
+
+
+def _turned_off(preview: Preview) -> Iterator[str]:
+    """What disabling the mesh deletes; it is no mistake to want that, so the job stays green."""
+    wanted = preview.settings is None or preview.settings.cluster.mesh
+    if mesh.turns_off(preview.ledger, wanted=wanted):
+        title, _, cost = mesh.TURNED_OFF.partition(": ")
+        yield f"> [!CAUTION]\n> **{title}:** {cost}"
 
 
 def _refusals(refusals: Sequence[Told]) -> Iterator[str]:
@@ -156,7 +165,8 @@ def _in_words(preview: Preview) -> Iterator[str]:
         stance = preview.settings.stance
         yield f"In `{stance.partition(' ')[0]}`, {words.meaning(stance)}."
     said = preview.said[1 : len(preview.said) - len(_lifted(preview))]
-    if listed := [*said, *preview.notes]:
+    # What turning the mesh off costs stands above, in a block of its own.
+    if listed := [*said, *(note for note in preview.notes if note != mesh.TURNED_OFF)]:
         yield "\n".join(f"- {_cell(line.strip())}" for line in listed)
 
 

@@ -172,6 +172,21 @@ def test_a_pending_mesh_is_announced(first_up: Run) -> None:
     assert "info: Mesh pending: run `pulumi up` again to enable it." in first_up.said
 
 
+def test_turning_the_mesh_off_is_announced_as_a_warning(converged: Stack) -> None:
+    """Once, by the `up` that does it: what AKS deletes with the mesh is not to be had back."""
+    converged.up(GENERATED)
+    off = changed(GENERATED, cluster={"mesh": False})
+    told = [
+        [line for line in run.said if line.startswith("warning: ")]
+        for run in (converged.preview(off), converged.up(off), converged.up(off))
+    ]
+    cost = (
+        "warning: Mesh disabled: AKS deletes Istio's custom resources, and whatever is in "
+        "aks-istio-system and aks-istio-ingress."
+    )
+    assert told == [[cost], [cost], []]
+
+
 def test_nobody_logged_in_is_told_in_one_line() -> None:
     """The provider's own words, and what to do, without a traceback."""
     run = Stack(cloud=Cloud(login_error="no credentials")).attempt(GENERATED)

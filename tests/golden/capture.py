@@ -116,7 +116,9 @@ def _what_is_refused_in_steady(mesh: Workspace) -> Iterator[Captured]:
     yield captured("replaces-cluster", mesh)
     mesh.change(cluster=cluster, keyVault={**vault, "secretPermissions": ["get", "list"]})
     yield captured("policy", mesh)
-    mesh.change(keyVault=vault)
+    mesh.change(keyVault=vault, cluster={**cluster, "mesh": False})
+    yield captured("disable-mesh", mesh)
+    mesh.change(cluster=cluster)
 
 
 def _interrupted(mesh: Workspace) -> Iterator[Captured]:

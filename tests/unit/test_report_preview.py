@@ -139,6 +139,14 @@ def test_replacing_the_cluster_is_loud() -> None:
     assert "> - replace cluster `mesh`, because of `dnsPrefix`" in rendered("replaces-cluster")
 
 
+def test_disabling_the_mesh_is_loud_and_no_failure() -> None:
+    """What AKS deletes then is a caution, told once; to want that is nobody's mistake."""
+    found = rendered("disable-mesh")
+    assert "> [!CAUTION]\n> **Mesh disabled:** AKS deletes Istio's custom resources" in found
+    assert found.count("aks-istio-ingress") == 1
+    assert read("disable-mesh").admitted
+
+
 def test_a_group_is_lost_with_everything_in_it() -> None:
     """Deleting a resource group counts as deleting cluster and vault, protected or not."""
     group = "azure-native:resources:ResourceGroup"
