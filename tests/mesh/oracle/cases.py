@@ -247,6 +247,12 @@ REFUSED: Final[dict[str, Build]] = {
     "issuer with an unknown critical extension": lambda m: m.with_issuer(
         Shape(critical=making.UNKNOWN_EXTENSION)
     ),
+    "issuer with a space in the host of its SAN URI": lambda m: m.with_issuer(
+        Shape(names=[x509.UniformResourceIdentifier("spiffe://my mesh/ca")])
+    ),
+    "issuer with a name constraint of an address as URI": lambda m: m.with_issuer(
+        Shape(permitted=[x509.UniformResourceIdentifier("192.0.2.1")])
+    ),
     "issuer that has expired": lambda m: files([m.a], _expired(m.a)),
     "issuer that is not valid yet": lambda m: m.with_issuer(
         Shape(starts=timedelta(days=1), ends=timedelta(days=2))
