@@ -4,7 +4,8 @@ Imported only when workloads are configured: no other preview pays for pulumi-ku
 
 In one `up`: the secrets are written, every istiod is seen to show them, the workloads restart by a
 patch of one annotation, and then the cluster is asked which meshed pods are older than that. A
-preview asks the cluster nothing.
+preview asks the cluster nothing, nor AKS for its kubeconfig: with that one, whoever may only look
+could do in the cluster whatever its user may.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ LOOK_EVERY = timedelta(seconds=2)
 class Prepared:
     """What is to be restarted in this `up`, and how to reach the cluster."""
 
-    kubeconfig: str
+    kubeconfig: str | None
+    """None in a preview, unless one is configured."""
     targets: tuple[Target, ...]
     outstanding: bool
     """Whether proxies may hold something else than what the plan wants."""
@@ -84,7 +86,7 @@ async def prepare(settings: Settings, plan: Plan, ledger: Ledger | None) -> Prep
     targets = restarts.known_targets(settings, ledger.restarts if ledger else None)
     if not outstanding and before is not None:
         targets = restarts.still_made(settings, before)
-    elif not pulumi.runtime.is_dry_run():
+    elif kubeconfig is not None and not pulumi.runtime.is_dry_run():
         targets = await asyncio.to_thread(_all_targets, settings, kubeconfig)
     elif any(workload.name is None for workload in settings.workloads):
         pulumi.log.info("CA: `pulumi up` asks the cluster which workloads the selectors mean.")
@@ -132,12 +134,17 @@ class Restarts(pulumi.ComponentResource):
             input={"shown": written.apply(self._shown)},
             opts=pulumi.ResourceOptions(parent=self, ignore_changes=["input"]),
         )
+        known = prepared.kubeconfig is not None
+        kubeconfig: Any = prepared.kubeconfig if known else UNKNOWN
         provider = kubernetes.Provider(
             f"{name}-kubernetes",
-            kubeconfig=pulumi.Output.secret(prepared.kubeconfig),
+            kubeconfig=pulumi.Output.secret(kubeconfig),
             # The kubeconfig's certificates change with time; the cluster stays the same.
             cluster_identifier=cluster.id,
-            opts=pulumi.ResourceOptions(parent=self),
+            # What is not known to a preview would count as a change: it goes on with the recorded.
+            opts=pulumi.ResourceOptions(
+                parent=self, ignore_changes=[] if known else ["kubeconfig"]
+            ),
         )
         # Derived from the moment, so that a preview asks no cluster about it.
         annotation = stash.input.apply(lambda _: self._digest)
@@ -233,8 +240,11 @@ class Restarts(pulumi.ComponentResource):
     async def _in_thread(self, work: Callable[[Connection], Any]) -> Any:
         """Runs what asks the cluster off the event loop, on which the engine's answers come."""
 
+        assert self._prepared.kubeconfig is not None, "only an `up` asks the cluster"
+        kubeconfig = self._prepared.kubeconfig
+
         def run() -> Any:
-            with _reaching(), Connection(self._prepared.kubeconfig) as connection:
+            with _reaching(), Connection(kubeconfig) as connection:
                 return work(connection)
 
         with refusing():
@@ -308,10 +318,12 @@ class _reaching:  # noqa: N801 - reads as the context manager that it is
             ) from None
 
 
-async def _kubeconfig(settings: Settings) -> str:
-    """The configured kubeconfig, or the one that AKS hands out for the cluster."""
+async def _kubeconfig(settings: Settings) -> str | None:
+    """The configured kubeconfig, or the one that AKS hands out for the cluster; to an `up` only."""
     if settings.cluster.kubeconfig is not None:
         return settings.cluster.kubeconfig.get_secret_value()
+    if pulumi.runtime.is_dry_run():
+        return None
     try:
         answer = await containerservice.list_managed_cluster_user_credentials(
             resource_group_name=settings.cluster.resource_group,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from lightkube.resources.apps_v1 import Deployment
 from lightkube.resources.core_v1 import Pod
 
+from lab import layout
 from meshca.restarts import ANNOTATION, FIELD_MANAGER
 from tests.cluster import stack
 from tests.cluster.plane import Plane, managers, pods, workload
@@ -20,6 +22,7 @@ from tests.engine.workspace import Workspace
 
 pytestmark = pytest.mark.cluster
 
+CREDENTIALS = "managedClusters/listClusterUserCredential"
 DISTRIBUTE, SWITCH, RETIRE = "distribute a1 b1", "switch a1 b1", "retire a1 b1"
 
 
@@ -49,7 +52,7 @@ def test_a_move_of_the_chain_alone_restarts_nothing(meshed: Meshed) -> None:
 
 
 def test_a_preview_shows_the_restart_without_asking_the_cluster(meshed: Meshed) -> None:
-    """Where CI cannot reach the cluster, the pull request shows it all the same."""
+    """Where CI cannot reach the cluster, nor AKS hands out access, the pull request shows it."""
     (meshed.stack.state / "kubeconfig").write_text(
         meshed.plane.kubeconfig.replace(":6443", ":6444")
     )
@@ -57,6 +60,7 @@ def test_a_preview_shows_the_restart_without_asking_the_cluster(meshed: Meshed) 
     preview = meshed.stack.preview()
     assert preview.code == 0, preview.output
     assert f"DeploymentPatch restart-deployment-{meshed.namespace}-web create" in preview.output
+    assert meshed.stack.cloud.requests(CREDENTIALS, outcome=None) == []
 
 
 @pytest.fixture
@@ -326,6 +330,31 @@ def test_a_preview_without_a_change_shows_none(after: Meshed) -> None:
     """Although selectors are not asked for again."""
     preview = after.stack.preview("--expect-no-changes")
     assert preview.code == 0, preview.output
+
+
+def test_only_an_up_is_handed_the_kubeconfig(after: Meshed, tmp_path: Path) -> None:
+    """Whoever may only look needs no right to it, whether restarts are recorded or to come."""
+    copy = after.stack.copy(tmp_path / "stack")
+    asked = copy.cloud.requests(CREDENTIALS, outcome=None)
+    copy.preview()
+    copy.want(SWITCH)
+    preview = copy.preview()
+    assert preview.code == 0, preview.output
+    assert asked == copy.cloud.requests(CREDENTIALS, outcome=None) != []
+
+
+def test_drift_asks_the_cluster_nothing(after: Meshed) -> None:
+    """The nightly job needs no kubeconfig, and no way to the cluster: the restarts are left out."""
+    ended = subprocess.run(
+        [layout.ROOT / ".github" / "scripts" / "drift", after.stack.stack],
+        cwd=after.stack.directory,
+        env=after.stack.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "DeploymentPatch" not in ended.stdout
 
 
 def test_whoever_owns_the_workload_goes_on_owning_it(after: Meshed) -> None:

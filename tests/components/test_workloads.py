@@ -520,6 +520,23 @@ def test_aks_hands_out_the_kubeconfig(view: View) -> None:
     assert set(view.kubeconfigs) == {"kind: Config # AKS"}
 
 
+def test_a_preview_is_handed_no_kubeconfig(view: View) -> None:
+    """Who may only look needs none: the provider goes on with what it has, or with an unknown."""
+    cloud = Cloud()
+    done = up(configured(WEB, kubeconfig=None), cloud=cloud, preview=True)
+    provider = done.one(PROVIDER, "restarts-kubernetes")
+    assert cloud.invoked == []
+    assert provider.inputs["kubeconfig"].value is UNKNOWN
+    assert provider.options["ignoreChanges"] == ["kubeconfig"]
+
+
+def test_an_up_and_a_preview_with_a_kubeconfig_use_it(view: View) -> None:
+    """Nothing of a kubeconfig that is known is passed over."""
+    for preview in (False, True):
+        provider = up(configured(WEB), preview=preview).one(PROVIDER, "restarts-kubernetes")
+        assert "ignoreChanges" not in provider.options
+
+
 def test_a_configured_kubeconfig_goes_first(view: View) -> None:
     """AKS is not asked at all."""
     cloud = Cloud()
