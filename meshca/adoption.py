@@ -161,7 +161,7 @@ def access_refusals(vault: KeyVault, principal: str, raw: Raw) -> Iterator[Refus
         yield Refusal(
             "access-exists",
             f"vault {vault.name} already has an access policy for the add-on's identity "
-            f"{principal} that is not this stack's",
+            f"{principal} that this stack does not know of",
             "Whatever else mounts secrets of this vault through the cluster's add-on needs it: "
             "leave it alone and give the mesh a vault of its own. Otherwise list what the others "
             f"need in `keyVault.secretPermissions`, run `az keyvault delete-policy --name "
