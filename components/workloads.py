@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,7 +34,7 @@ from meshca import evidence, restarts
 from meshca.cluster_connection import Connection, ForbiddenError, UnreachableError
 from meshca.cluster_view import ClusterView
 from meshca.cluster_workloads import ClusterWorkloads
-from meshca.issued import Issued
+from meshca.issued import WRITTEN, Issued
 from meshca.ledger import Attempt, Ledger
 from meshca.ledger import Restarts as Made
 from meshca.plan import Plan
@@ -150,7 +150,7 @@ class Restarts(pulumi.ComponentResource):
         annotation = stash.input.apply(lambda _: self._digest)
         patches = [self._patch(target, annotation, provider) for target in prepared.targets]
         self.made = pulumi.Output.all(
-            attempt.recorded, stash.input, *(patch.id for patch in patches)
+            attempt.recorded, stash.input, bundle.written, *(patch.id for patch in patches)
         ).apply(self._outcome)
         self.register_outputs({})
 
@@ -216,7 +216,7 @@ class Restarts(pulumi.ComponentResource):
         return moment
 
     def _outcome(self, known: list[Any]) -> Any:
-        recorded, stash, *_ = known
+        recorded, stash, tags, *_ = known
         if not self._needed(recorded):
             return self._prepared.before
         if pulumi.runtime.is_dry_run():
@@ -226,15 +226,17 @@ class Restarts(pulumi.ComponentResource):
             datetime.fromisoformat(stash["shown"]),
             restarts.texts(self._prepared.targets),
         )
-        return self._in_thread(lambda connection: self._settled(connection, made))
+        written = [each[WRITTEN] for each in tags.values()]
+        return self._in_thread(lambda connection: self._settled(connection, made, written))
 
-    def _settled(self, connection: Connection, made: Made) -> Made:
+    def _settled(self, connection: Connection, made: Made, written: Sequence[str]) -> Made:
         laggards = _older(ClusterView(connection), made.shown, self._settings.restart_timeout)
         workloads = ClusterWorkloads(connection)
         for target in self._prepared.targets:
             workloads.release(target)
         made = replace(made, laggards=laggards)
-        (pulumi.log.warn if laggards else pulumi.log.info)(restarts.outcome(made))
+        counts = not (laggards or restarts.overtaken(made, written))
+        (pulumi.log.info if counts else pulumi.log.warn)(restarts.outcome(made, written))
         return made
 
     async def _in_thread(self, work: Callable[[Connection], Any]) -> Any:

@@ -315,16 +315,17 @@ def _declare_fleet(commands: Commands) -> None:
 
 
 def _fleet(arguments: Arguments) -> int:
-    from meshca import fleet, fleet_backend, fleet_page
+    from meshca import fleet, fleet_backend, fleet_page, new_files
 
-    members = fleet_backend.members(arguments.stacks or fleet_backend.every_stack())
+    stacks = arguments.stacks
+    members = fleet_backend.named(stacks) if stacks else fleet_backend.every_mesh()
     now, within = _now(), timedelta(days=arguments.days)
     print("\n".join(fleet.table(members, now=now)))
     found = fleet.concerns(members, now=now, within=within)
     for stack, concern in found:
         print(f"{stack}: {concern}", file=sys.stderr)
     if arguments.html is not None:
-        fleet_page.write(arguments.html, fleet_page.page(members, now=now, within=within))
+        new_files.replace(arguments.html, fleet_page.page(members, now=now, within=within))
     return REFUSED if found else OK
 
 

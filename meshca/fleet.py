@@ -23,6 +23,8 @@ class Member:
     mesh: str | None = None
     problem: str | None = None
     """Why nothing more is known of it."""
+    brief: str = "unreadable"
+    """The problem in a word or an id, which is what fits into its row."""
 
     def first_end(self) -> CertificateRef | None:
         """The certificate in use that ends first; None while none is in use."""
@@ -32,7 +34,8 @@ class Member:
         """Its row, by COLUMNS."""
         ledger = self.ledger
         if ledger is None:
-            return (self.stack, self.problem or "no ledger yet", "", "", self.mesh or "", "", "")
+            phase = "no ledger yet" if self.problem is None else self.brief
+            return (self.stack, phase, "", "", self.mesh or "", "", "")
         first, move = self.first_end(), ledger.next_move()
         roots = ", ".join(ledger.describe(root).name for root in ledger.posture.trust)
         return (
@@ -61,13 +64,14 @@ class Member:
 
 
 def member(stack: str, outputs: object) -> Member | None:
-    """A stack with these outputs, as decoded JSON; None when it is not one of this program's."""
+    """A stack with these outputs, as decoded JSON; None when they are not this program's."""
     if not isinstance(outputs, Mapping) or "mesh" not in outputs or "certificates" not in outputs:
         return None
     try:
         found = report.read(outputs, where=f"stack {stack}")
     except Refused as refused:
-        return Member(stack, problem=str(refused))
+        ids = ", ".join(refusal.id for refusal in refused.refusals)
+        return Member(stack, problem=str(refused), brief=ids)
     return Member(stack, found.ledger, found.mesh)
 
 

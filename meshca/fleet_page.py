@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from html import escape
-from pathlib import Path
 
 from meshca.fleet import COLUMNS, SOON, Member, concerns
-from meshca.refusals import Refusal, Refused, iso
+from meshca.refusals import iso
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --alarm: #b3261e; --on-alarm: #fff; }
@@ -63,16 +62,3 @@ def _row(one: Member, now: datetime, *, alarm: bool) -> str:
     rest = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
     marked = ' class="alarm"' if alarm else ""
     return f'<tr><th scope="row"{marked}>{escape(stack)}</th>{rest}</tr>'
-
-
-def write(path: Path, text: str) -> None:
-    """Writes the page, over an older one too. Raises Refused (`cannot-write`)."""
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        refusal = Refusal(
-            "cannot-write",
-            f"{path} cannot be written: {error.strerror}",
-            "Name a file in a directory that exists and that you may write to.",
-        )
-        raise Refused([refusal]) from None

@@ -1,8 +1,9 @@
-"""Files that are written once: never over another, and never half."""
+"""Files that are written whole or not at all, and never over another unless that is asked for."""
 
 import errno
 import os
 import secrets
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,6 +60,38 @@ def write(new: New) -> None:
         raise Refused([_unwritable(path, error)]) from None
 
 
+def replace(path: Path, text: str) -> None:
+    """Writes a file, over an older one too, whose permissions and links it keeps.
+
+    Through any crash, or a disk that is full, the older text is there until the new one is whole.
+    What is no file, such as a pipe, is written to. Raises Refused (`cannot-write`).
+    """
+    data = text.encode(errors="backslashreplace")
+    beside: Path | None = None
+    try:
+        target = path.resolve()
+        before = target.stat() if target.exists() else None
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            target.write_bytes(data)
+            return
+        beside = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+        # The umask counts for a new file.
+        handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            if before is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+            os.fsync(file.fileno())
+        os.replace(beside, target)
+    except (OSError, RuntimeError, ValueError) as error:
+        # A loop of links is a RuntimeError, a NUL in the name a ValueError.
+        raise Refused([_unwritable(path, error)]) from None
+    finally:
+        if beside is not None:
+            beside.unlink(missing_ok=True)
+
+
 def write_pair(first: New, second: New) -> None:
     """Writes both files or, unless the machine stops in between, none of them. Raises Refused."""
     write(first)
@@ -97,9 +130,10 @@ def _exists(path: Path) -> Refusal:
     )
 
 
-def _unwritable(path: Path, error: OSError) -> Refusal:
+def _unwritable(path: Path, error: Exception) -> Refusal:
+    why = error.strerror if isinstance(error, OSError) else "it is not a path"
     return Refusal(
         "cannot-write",
-        f"{path} cannot be written: {error.strerror}",
+        f"{path} cannot be written: {why}",
         "Name a directory that exists, that you may write to, and that has room.",
     )

@@ -135,10 +135,25 @@ def parse_target(text: str) -> Target:
     return Target(namespace, name, WorkloadKind(kind))
 
 
-def outcome(restarts: Restarts) -> str:
+def overtaken(restarts: Restarts, written: Iterable[str]) -> bool:
+    """Whether a secret was written after istiod was seen to show what the restarts are for.
+
+    They then prove nothing of it (see `ledger.advance`): an `up` that failed had restarted, and
+    the one that finishes it wrote the secrets anew. `written` is when each was written last.
+    """
+    return any(datetime.fromisoformat(moment) > restarts.shown for moment in written)
+
+
+def outcome(restarts: Restarts, written: Iterable[str] = ()) -> str:
     """What came of the restarts, in a line for the console."""
     count = len(restarts.workloads)
     restarted = f"{count} workload{'' if count == 1 else 's'} restarted"
+    if overtaken(restarts, written):
+        return (
+            f"CA: {restarted} at {iso(restarts.shown)} by a `pulumi up` that was interrupted, and "
+            "the secrets were written once more since. So the restarts prove nothing of them, and "
+            "the next move waits until the leaves have ended, as without `workloads`."
+        )
     if not restarts.laggards:
         return f"CA: {restarted}; no meshed pod is older than {iso(restarts.shown)}."
     return (

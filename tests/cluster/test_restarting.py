@@ -159,6 +159,18 @@ def test_a_workload_that_gets_ready_late_is_not_restarted_twice(meshed: Meshed) 
     assert (meshed.rollouts(), made["laggards"]) == (2, [])
 
 
+def test_restarts_of_an_interrupted_up_are_said_not_to_count(meshed: Meshed) -> None:
+    """What the console says of them agrees with the ledger: this move waits out the leaves."""
+    meshed.plane.hold(meshed.namespace)
+    meshed.want(DISTRIBUTE, workloads=[meshed.web()], restartTimeout="5s")
+    assert meshed.up().code != 0
+    meshed.plane.let_go(meshed.namespace)
+    said = meshed.done().output
+    assert meshed.stack.ledger()["propagation"] == "waiting"
+    assert "by a `pulumi up` that was interrupted" in said
+    assert "no meshed pod is older" not in said
+
+
 @pytest.mark.parametrize(
     ("workload", "line"),
     [

@@ -228,10 +228,11 @@ def run(
     stash: Any = None,
     whole: bool = True,
     recorded: Attempt | None = None,
+    written: datetime = NOW,
     cloud: Cloud | None = None,
 ) -> Run:
     """What the program does once the secrets are written; `made` is an output."""
-    secret = SimpleNamespace(tags={"sha256": "1"})
+    secret = SimpleNamespace(tags={"sha256": "1", "written": iso(written)})
     issued = SimpleNamespace(shown=lambda: EXPECTED)
     admitted = plan(wanted)
     output = pulumi.Output.from_input
@@ -244,7 +245,7 @@ def run(
         bundle: Any = SimpleNamespace(
             issued=output(issued),
             described=output({"root-cert": secret}),
-            written=output({"root-cert": secret.tags if whole else {"sha256": "2"}}),
+            written=output({"root-cert": {**secret.tags, **({} if whole else {"sha256": "2"})}}),
         )
         attempt: Any = SimpleNamespace(recorded=output(recorded or admitted.attempt))
         access: Any = SimpleNamespace(principal=output("principal"))
@@ -358,6 +359,16 @@ def test_a_failed_up_goes_on_from_its_own_moment(view: View) -> None:
     done = up(configured(WEB), stash={"shown": "2027-03-01T12:00:01Z"})
     assert done.outputs["made"]["shownAt"] == "2027-03-01T12:00:01Z"
     assert done.outputs["made"]["laggards"] == []
+
+
+def test_restarts_that_were_overtaken_are_a_warning(view: View) -> None:
+    """The `up` that finishes an interrupted one wrote the secrets after the restarts' moment."""
+    stash = {"shown": iso(NOW)}
+    later = NOW + timedelta(seconds=1)
+    [counting] = up(configured(WEB), stash=stash).said
+    [overtaken] = up(configured(WEB), stash=stash, written=later).said
+    assert "no meshed pod is older than" in counting
+    assert "by a `pulumi up` that was interrupted" in overtaken
 
 
 # Previews

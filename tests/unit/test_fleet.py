@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from meshca import __main__ as command
-from meshca import fleet
+from meshca import fleet, fleet_backend, new_files
 from meshca.fleet import Member
 from meshca.ledger import Ledger
+from meshca.refusals import Refused
 from meshca.rotation import Phase
 from tests.golden.ledgers import DAY, START, walk
 
@@ -55,11 +57,12 @@ def test_stacks_of_other_programs_are_left_out(found: object) -> None:
 
 
 def test_a_ledger_that_cannot_be_read_needs_attention() -> None:
-    """A stack whose ledger is not readable keeps its row, and is a concern."""
+    """A stack whose ledger is not readable has the id in its row, and the sentence as concern."""
     one = fleet.member("west", {**outputs(None), "rotation": {"version": 99}})
     assert one is not None
-    assert one.problem is not None
-    assert [stack for stack, _ in fleet.concerns([one], now=SINCE)] == ["west"]
+    assert one.cells(SINCE)[:3] == ("west", "ledger-unreadable", "")
+    [(stack, told)] = fleet.concerns([one], now=SINCE)
+    assert (stack, told.partition(":")[0]) == ("west", "ledger-unreadable")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +129,7 @@ def backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "ls) printf '['; sep=; for f in *.json; do\n"
         '  printf \'%s{"name":"%s"}\' "$sep" "${f%.json}"; sep=,; done; echo "]" ;;\n'
         'output) cat "$5.json" 2>/dev/null || { echo "error: no stack named $5" >&2; exit 1; } ;;\n'
+        '--verbose) echo \'{"url":"postgres://me:hush@db.example/pulumi?key=hush"}\' ;;\n'
         "esac\n"
     )
     script.chmod(0o755)
@@ -162,16 +166,112 @@ def test_the_command_can_be_asked_for_one_stack(
     (backend / "west.json").write_text(json.dumps(outputs(walk(years=100))))
     assert command.main(["fleet", "west"]) == 0
     assert command.main(["fleet", "north"]) == 1
-    assert "north: its outputs cannot be read: no stack named north" in capsys.readouterr().err
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[-1].split() == ["north", "unreadable"]
+    assert "north: its outputs cannot be read: no stack named north" in captured.err
+
+
+@pytest.mark.parametrize("found", ["{}", '{"url": "https://example.com"}'])
+def test_a_stack_that_is_asked_for_is_not_dropped(
+    backend: Path, capsys: pytest.CaptureFixture[str], found: str
+) -> None:
+    """`fleet STACK` of a stack that was never brought up has a row, a concern, and exit code 1."""
+    (backend / "west.json").write_text(found)
+    assert command.main(["fleet", "west"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].split() == ["west", "no", "outputs"]
+    assert captured.err.startswith("west: it has no outputs of this program: bring it up")
+
+
+def test_a_backend_without_a_mesh_is_not_green(
+    backend: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where nothing is seen, one line names the backend without its password, and no page is
+    written."""
+    (backend / "website.json").write_text("{}")
+    page = tmp_path / "fleet.html"
+    assert command.main(["fleet", "--html", str(page)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(
+        "no-mesh: the backend postgres://db.example/pulumi has no stack with outputs of this"
+    )
+    assert not page.exists()
+
+
+BROKEN = [
+    ("echo what", "printed no JSON"),
+    ("printf '\\377'", "printed no JSON"),
+    ("echo null", "printed no"),
+    ("echo 'error: the state is corrupt' >&2; exit 1", "the state is corrupt"),
+    ("printf 'error: \\377' >&2; exit 1", "\ufffd"),
+    ("exit 1", "it gave no reason"),
+    ("exec sleep 60", "did not answer within"),
+]
+"""What a `pulumi` may do in place of an answer, and what is said of it."""
+
+
+def broken(backend: Path, does: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts another `pulumi` in place of the one that works."""
+    if "sleep" in does:
+        monkeypatch.setattr(fleet_backend, "TIMEOUT", 0.5)
+    (backend.parent / "pulumi").write_text(f"#!/bin/sh\n{does}\n")
+
+
+@pytest.mark.parametrize(("does", "told"), BROKEN)
+def test_a_list_that_cannot_be_had_is_one_line(
+    backend: Path,
+    does: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever `pulumi stack ls` does, `fleet` says `no-backend` and why; the CLI is there."""
+    broken(backend, does, monkeypatch)
+    assert command.main(["fleet"]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("no-backend: ")
+    assert told in line
+    assert "Install" not in line
+
+
+@pytest.mark.parametrize("listed", ['["west"]', '[{"title": "west"}]', "{}"])
+def test_a_list_of_something_else_is_no_list(
+    backend: Path, listed: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """JSON that lists no stacks is `no-backend`."""
+    (backend.parent / "pulumi").write_text(f"#!/bin/sh\necho '{listed}'\n")
+    assert command.main(["fleet"]) == 1
+    assert "`pulumi stack ls` printed no list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("does", "told"), BROKEN)
+def test_outputs_that_cannot_be_had_are_one_row(
+    backend: Path,
+    does: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Whatever `pulumi stack output` does for one stack, the stack has a row and a concern."""
+    broken(backend, does, monkeypatch)
+    assert command.main(["fleet", "west"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.splitlines()[1].split() == ["west", "unreadable"]
+    [line] = captured.err.splitlines()
+    assert line.startswith("west: its outputs cannot be read: ")
+    assert told in line
 
 
 def test_without_pulumi_the_command_says_what_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a `pulumi` on PATH `fleet` is one line on stderr and exit code 1."""
+    """Without a `pulumi` on PATH `fleet` is one line that says to install it, and exit code 1."""
     monkeypatch.setenv("PATH", "")
     assert command.main(["fleet"]) == 1
-    assert capsys.readouterr().err.startswith("no-backend: the stacks of the backend")
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("no-backend: the stacks of the backend")
+    assert "Install the Pulumi CLI" in line
 
 
 def test_a_page_that_cannot_be_written_is_refused(
@@ -181,3 +281,34 @@ def test_a_page_that_cannot_be_written_is_refused(
     (backend / "west.json").write_text(json.dumps(outputs(walk(years=100))))
     assert command.main(["fleet", "--html", str(tmp_path / "none" / "page.html")]) == 1
     assert "cannot-write" in capsys.readouterr().err
+
+
+def test_a_page_is_whole_or_the_older_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the new page cannot be written to its end, the old one is as it was, alone."""
+    page = tmp_path / "fleet.html"
+    page.write_text("old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(Refused, match=f"cannot-write: {page} cannot be written: No space left"):
+        new_files.replace(page, "new")
+    assert [(path, path.read_text()) for path in tmp_path.iterdir()] == [(page, "old")]
+
+
+def test_a_page_keeps_its_permissions(tmp_path: Path) -> None:
+    """Whoever could read the old page can read the new one, through a link to it too."""
+    page, link = tmp_path / "page", tmp_path / "link"
+    page.write_text("old")
+    page.chmod(0o640)
+    link.symlink_to(page)
+    new_files.replace(link, "new")
+    assert (page.read_text(), link.is_symlink()) == ("new", True)
+    assert stat.S_IMODE(page.stat().st_mode) == 0o640
+
+
+def test_a_page_may_go_to_what_is_no_file(tmp_path: Path) -> None:
+    """`--html /dev/null` and the like are written to, not replaced."""
+    new_files.replace(Path(os.devnull), "new")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)

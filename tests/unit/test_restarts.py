@@ -315,3 +315,15 @@ def test_a_ledger_of_before_has_no_restarts() -> None:
 def test_the_outcome_is_told(made: Restarts, line: str) -> None:
     """With the names of a few laggards, and what to do about them."""
     assert restarts.outcome(made) == line
+
+
+@pytest.mark.parametrize("made", [CLEAN, LAGGING], ids=["clean", "lagging"])
+def test_restarts_that_do_not_count_are_not_told_as_if_they_did(made: Restarts) -> None:
+    """Secrets that were written after istiod showed them: an interrupted `up` was finished."""
+    before, after = (iso(made.shown + timedelta(seconds=number)) for number in (-1, 1))
+    assert restarts.outcome(made, [before, iso(made.shown)]) == restarts.outcome(made)
+    assert restarts.outcome(made, [before, after]) == (
+        "CA: 1 workload restarted at 2027-03-01T12:03:00Z by a `pulumi up` that was interrupted, "
+        "and the secrets were written once more since. So the restarts prove nothing of them, and "
+        "the next move waits until the leaves have ended, as without `workloads`."
+    )
