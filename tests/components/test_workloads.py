@@ -26,7 +26,7 @@ from meshca.evidence import Expected, Named, Replica, Seen
 from meshca.istiod_log import Served
 from meshca.ledger import Attempt, Ledger, Restarts
 from meshca.plan import Plan
-from meshca.refusals import Refusal
+from meshca.refusals import Refusal, iso
 from meshca.restarts import ANNOTATION, FIELD_MANAGER, Target
 from meshca.rotation import Intermediate, Pace, Phase, Posture, posture
 from meshca.settings import Settings, Workload, WorkloadKind, load
@@ -365,8 +365,8 @@ def test_restarts_that_were_overtaken_are_a_warning(view: View) -> None:
     """The `up` that finishes an interrupted one wrote the secrets after the restarts' moment."""
     stash = {"shown": iso(NOW)}
     later = NOW + timedelta(seconds=1)
-    [counting] = up(configured(WEB), stash=stash).said
-    [overtaken] = up(configured(WEB), stash=stash, written=later).said
+    *_, counting = up(configured(WEB), stash=stash).said
+    *_, overtaken = up(configured(WEB), stash=stash, written=later).said
     assert "no meshed pod is older than" in counting
     assert "by a `pulumi up` that was interrupted" in overtaken
 

@@ -14,7 +14,7 @@ from meshca import restarts
 from meshca.ledger import Attempt, Ledger, Record, Restarts, advance
 from meshca.ledger_reading import parse
 from meshca.plan import Plan
-from meshca.refusals import CertificateRef
+from meshca.refusals import CertificateRef, iso
 from meshca.restarts import Target
 from meshca.rotation import Held, Intermediate, Pace, Phase, Posture, posture
 from meshca.settings import Settings, WorkloadKind, load
