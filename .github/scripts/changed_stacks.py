@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-SHARED_FILES = ("Pulumi.yaml", "__main__.py", "requirements.txt")
+SHARED_FILES = ("Pulumi.yaml", "__main__.py", "policies.json", "requirements.txt")
 SHARED_DIRECTORIES = ("components/", "meshca/", "policy/")
 """What every stack runs."""
 

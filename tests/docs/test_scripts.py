@@ -88,6 +88,7 @@ def concerned(repository: Path, *arguments: str, stacks: str = '["east", "west"]
         (["Pulumi.west.yaml", "certificates/a.pem"], ["east", "west"]),
         (["__main__.py"], ["east", "west"]),
         (["meshca/new.py"], ["east", "west"]),
+        (["policies.json"], ["east", "west"]),
         (["README.md"], []),
         (["Pulumi.example.yaml"], []),
         (["docs/meshca/x"], []),
@@ -351,6 +352,18 @@ def test_up_writes_nothing_that_its_preview_refuses(steady: Workspace, tmp_path:
     assert ended.returncode != 0
     assert "| `signs-too-early` |" in ended.stdout
     assert written == []
+
+
+def test_policies_are_asked_as_configured(steady: Workspace, tmp_path: Path) -> None:
+    """What policies.json permits, neither the preview of `up` nor `up` itself refuses."""
+    mesh = steady.copy(tmp_path / "mesh")
+    mesh.change(
+        keyVault={**CONFIGURATION["keyVault"], "secretPermissions": ["get", "list"]},
+    )
+    permitted = {"narrow-access": {"permissions": ["get", "list"]}}
+    (mesh.directory / "policies.json").write_text(json.dumps(permitted))
+    ended = run("up", mesh.stack, cwd=mesh.directory, environment=mesh.environment)
+    assert ended.returncode == 0, ended.stdout
 
 
 def test_without_drift_the_night_is_quiet(steady: Workspace, tmp_path: Path) -> None:
