@@ -85,7 +85,7 @@ def command(
     added: argparse.ArgumentParser = commands.add_parser(
         name, help=about, description=about, allow_abbrev=False
     )
-    added.set_defaults(run=run)
+    added.set_defaults(run=run, misused=added.error)
     return added
 
 
@@ -271,8 +271,10 @@ def _report(arguments: Arguments) -> int:
 
     if arguments.preview is not None:
         return _report_preview(arguments)
+    if arguments.events is not None:
+        arguments.misused("--events goes with --preview")
     where = report_input.name(arguments.source)
-    outputs = report.read(report_input.load(arguments.source), where=where)
+    outputs = report.read(report_input.load(arguments.source), where=where, copied=True)
     print("\n".join(report.lines(outputs, now=_now())))
     return OK
 

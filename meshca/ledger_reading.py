@@ -22,8 +22,12 @@ _UNREADABLE = (KeyError, TypeError, ValueError, OverflowError)
 """What reading something that this program did not write raises."""
 
 
-def parse(value: object, *, where: str) -> Ledger | None:
-    """The ledger out of a stack output; None when there is none yet.
+class _NewerError(ValueError):
+    """A version of which this program knows nothing."""
+
+
+def parse(value: object, *, where: str, copied: bool = False) -> Ledger | None:
+    """The ledger out of a stack output; None when there is none yet. `copied`: out of a file.
 
     Raises Refused (`ledger-unreadable`) for anything that this program did not write: guessing
     about a live mesh is worse than stopping.
@@ -33,7 +37,7 @@ def parse(value: object, *, where: str) -> Ledger | None:
     try:
         return _ledger(_mapping(value))
     except _UNREADABLE as error:
-        raise Refused([_unreadable(where, error)]) from error
+        raise Refused([_unreadable(where, error, copied=copied)]) from error
 
 
 def parse_attempt(value: object) -> Attempt | None:
@@ -81,10 +85,21 @@ def _is_generated(identity: Identity) -> bool:
     return identity.startswith(GENERATED)
 
 
-def _unreadable(where: str, error: Exception) -> Refusal:
+def _unreadable(where: str, error: Exception, *, copied: bool = False) -> Refusal:
+    if isinstance(error, _NewerError):
+        return Refusal(
+            "ledger-unreadable",
+            f"{where} is a ledger that a newer version of this program wrote ({error})",
+            "Use that version, or a later one.",
+        )
+    reason = f"{where} is not a ledger this program wrote ({type(error).__name__}: {error})"
+    if copied:
+        # The file may be damaged where the state is not.
+        export = "Export it again: `pulumi stack output rotation --json`."
+        return Refusal("ledger-unreadable", reason, export)
     return Refusal(
         "ledger-unreadable",
-        f"{where} is not a ledger this program wrote ({type(error).__name__}: {error})",
+        reason,
         "Restore the stack's state from a backup (`pulumi stack import`), or use the version of "
         "this program that wrote it.",
     )
@@ -121,6 +136,8 @@ def _ledger(fields: Mapping[str, Any]) -> Ledger:
 
 
 def _refuse_other_version(fields: Mapping[str, Any]) -> None:
+    if _whole(fields["version"]) > VERSION:
+        raise _NewerError(f"version {fields['version']!r}")
     if _whole(fields["version"]) != VERSION:
         raise ValueError(f"version {fields['version']!r}")
 
@@ -208,8 +225,9 @@ def _span(value: object) -> timedelta:
 
 
 def _held(fields: Mapping[str, Any]) -> Held:
-    until = _moment(fields["until"])
-    if until.year > _LAST_YEAR:
+    open_end = fields.get("until") is None
+    until = None if open_end else _moment(fields["until"])
+    if until is not None and until.year > _LAST_YEAR:
         raise ValueError(f"{fields['until']} is no time at which a posture ended")
     return Held(_posture(fields["posture"]), _pace(fields["pace"]), until)
 

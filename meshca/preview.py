@@ -128,6 +128,21 @@ def read(document: object, *, where: str, events: Iterable[Mapping[str, Any]] = 
     """
     if not isinstance(document, Mapping) or not {"steps", "diagnostics"} & document.keys():
         raise Refused([_not_a_preview(where)])
+    try:
+        violations = tuple(_violations(events))
+    except _MALFORMED:
+        raise Refused([_not_events(where)]) from None
+    try:
+        return _read(document, violations)
+    except _MALFORMED:
+        raise Refused([_not_a_preview(where)]) from None
+
+
+_MALFORMED = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What reading something that the engine did not write raises."""
+
+
+def _read(document: Mapping[str, Any], violations: tuple[Violation, ...]) -> Preview:
     steps: Sequence[Mapping[str, Any]] = document.get("steps") or []
     diagnostics: Sequence[Mapping[str, Any]] = document.get("diagnostics") or []
     errors = [one for one in diagnostics if one["severity"] == "error"]
@@ -137,10 +152,11 @@ def read(document: object, *, where: str, events: Iterable[Mapping[str, Any]] = 
     changes = tuple(_change(step) for step in steps if _changes(step))
     lost = {change.urn for change in changes if change.loses}
     outputs = _outputs(steps)
+    settings = _settings(document.get("config") or {})
     return Preview(
         stack=steps[0]["urn"].split(":")[2] if steps else None,
         ledger=ledger_reading.parse(outputs.get("rotation"), where="the output `rotation`"),
-        settings=_settings(document.get("config") or {}),
+        settings=settings,
         attempt=_attempt(steps),
         changes=changes,
         said=said,
@@ -150,10 +166,22 @@ def read(document: object, *, where: str, events: Iterable[Mapping[str, Any]] = 
             line
             for line in lines
             if parse(line) is None and not any(urn in line for urn in lost) and not _continues(line)
-        ),
-        violations=tuple(_violations(events)),
+        )
+        or (() if errors else tuple(_missing(steps, settings))),
+        violations=violations,
         failed=bool(errors),
     )
+
+
+def _missing(steps: Sequence[Mapping[str, Any]], settings: Settings | None) -> Iterator[str]:
+    """What a preview lacks without an error that says why: then it is of something else."""
+    if not any(f"::{STACK}::" in step["urn"] for step in steps):
+        yield "there is no stack in the preview: `pulumi preview --json` did not come to its end"
+    if settings is None:
+        yield (
+            f"there are no settings `{stack_settings.NAMESPACE}:` in the preview that can be used:"
+            " run `pulumi preview --json` in the directory of this program"
+        )
 
 
 def _outputs(steps: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -269,6 +297,14 @@ def _violations(events: Iterable[Mapping[str, Any]]) -> Iterator[Violation]:
                 found.get("resourceUrn", ""),
                 " ".join(text.partition("\n")[2].split() or text.split()),
             )
+
+
+def _not_events(where: str) -> Refusal:
+    return Refusal(
+        "not-a-preview",
+        f"the event log that was given with {where} is not one",
+        "Give --events what `pulumi preview --event-log FILE` writes.",
+    )
 
 
 def _not_a_preview(where: str) -> Refusal:

@@ -24,8 +24,8 @@ class Outputs:
     """Issuers that wait for their offline root to sign them."""
 
 
-def read(found: object, *, where: str) -> Outputs:
-    """The outputs in decoded JSON: a ledger, or every output of a stack.
+def read(found: object, *, where: str, copied: bool = False) -> Outputs:
+    """The outputs in decoded JSON: a ledger, or every output of a stack. `copied`: out of a file.
 
     Raises Refused (`not-outputs`) when it is neither, (`ledger-unreadable`) when the ledger in it
     is not one that this program wrote.
@@ -33,10 +33,11 @@ def read(found: object, *, where: str) -> Outputs:
     if not isinstance(found, Mapping):
         raise Refused([_not_outputs(where, "it is not a JSON object")])
     if "posture" in found:
-        return Outputs(ledger_reading.parse(found, where=where))
+        return Outputs(ledger_reading.parse(found, where=where, copied=copied))
     if not {"mesh", "rotation", "certificates"} & found.keys():
         raise Refused([_not_outputs(where, "none of the program's outputs is in it")])
-    ledger = ledger_reading.parse(found.get("rotation"), where=f"the output `rotation` in {where}")
+    place = f"the output `rotation` in {where}"
+    ledger = ledger_reading.parse(found.get("rotation"), where=place, copied=copied)
     mesh, requests = found.get("mesh"), found.get("csrs")
     return Outputs(
         ledger,
@@ -97,5 +98,5 @@ def _not_outputs(where: str, why: str) -> Refusal:
     return Refusal(
         "not-outputs",
         f"{where} holds no ledger: {why}",
-        "Give it `pulumi stack output --json`, or `pulumi stack output rotation`.",
+        "Give it `pulumi stack output --json`, or `pulumi stack output rotation --json`.",
     )

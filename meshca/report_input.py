@@ -1,5 +1,6 @@
 """JSON that `pulumi` printed, out of a file or of standard input."""
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -23,7 +24,13 @@ def load(source: str) -> object:
     Raises Refused (`not-json`) when there is none: a missing or unreadable file, text of another
     kind, more than one document.
     """
-    return _decoded(source, json.loads)
+
+    def decode(text: str) -> object:
+        if not text.strip():
+            raise Refused([_empty(source)])
+        return json.loads(text)
+
+    return _decoded(source, decode)
 
 
 def load_lines(source: str) -> list[dict[str, Any]]:
@@ -40,12 +47,32 @@ def load_lines(source: str) -> list[dict[str, Any]]:
 
 def _decoded(source: str, decode: Callable[[str], T]) -> T:
     try:
-        text = sys.stdin.read() if source == STDIN else Path(source).read_text(encoding="utf-8")
+        data = _bytes(source)
+        # PowerShell writes UTF-16 or a byte order mark when it redirects.
+        text = data.decode(json.detect_encoding(data))
         return decode(text)
     except OSError as error:
         raise Refused([_not_json(source, error.strerror or type(error).__name__)]) from None
+    except UnicodeDecodeError:
+        raise Refused([_not_json(source, "it is not text")]) from None
     except (ValueError, RecursionError) as error:
         raise Refused([_not_json(source, f"not JSON: {error}")]) from None
+
+
+def _bytes(source: str) -> bytes:
+    if source != STDIN:
+        return Path(source).read_bytes()
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, "it is closed")
+    return sys.stdin.buffer.read()
+
+
+def _empty(source: str) -> Refusal:
+    return Refusal(
+        "not-json",
+        f"{name(source)} is empty: `pulumi` wrote nothing",
+        "Run `pulumi` again, and read what it says on standard error.",
+    )
 
 
 def _not_json(source: str, why: str) -> Refusal:

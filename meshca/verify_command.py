@@ -143,7 +143,7 @@ def _subject(source: Source) -> _Subject:
 def _ledger(source: Source) -> Ledger:
     if source.ledger is not None:
         where = report_input.name(source.ledger)
-        found = report.read(report_input.load(source.ledger), where=where)
+        found = report.read(report_input.load(source.ledger), where=where, copied=True)
     else:
         named = f"stack {source.stack}" if source.stack else "the selected stack"
         found = report.read(pulumi_stack.outputs(source.stack), where=f"the outputs of {named}")

@@ -206,3 +206,59 @@ def test_the_command_refuses_a_missing_file(
         f"not-json: {tmp_path}/none.json cannot be read (No such file or directory). Give the "
         "file that `pulumi ... --json` wrote, or `-` for standard input.\n"
     )
+
+
+def test_an_empty_file_is_told_as_what_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file into which a `pulumi` that failed wrote nothing is told as empty."""
+    file = tmp_path / "outputs.json"
+    file.write_text("\n")
+    assert command.main(["report", str(file)]) == 1
+    assert capsys.readouterr().err == (
+        f"not-json: {file} is empty: `pulumi` wrote nothing. Run `pulumi` again, and read what it "
+        "says on standard error.\n"
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_what_powershell_redirects_is_read(tmp_path: Path, encoding: str) -> None:
+    """UTF-16, and UTF-8 with a byte order mark, are read as UTF-8 is."""
+    file = tmp_path / "outputs.json"
+    file.write_text(json.dumps(walk().as_json()), encoding=encoding)
+    assert command.main(["report", str(file)]) == 0
+
+
+def test_bytes_that_are_no_text_are_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A binary file is refused as no text, without a byte of it."""
+    file = tmp_path / "outputs.json"
+    file.write_bytes(b"{\xff\xfe}")
+    assert command.main(["report", str(file)]) == 1
+    assert f"{file} cannot be read (it is not text)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrapped", [lambda ledger: ledger, lambda ledger: {"rotation": ledger}])
+def test_a_damaged_file_is_exported_again(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    wrapped: Callable[[object], object],
+) -> None:
+    """A ledger that is damaged in a file says nothing of the state, which is to be left alone."""
+    file = tmp_path / "outputs.json"
+    file.write_text(json.dumps(wrapped({**walk().as_json(), "stance": "x"})))
+    assert command.main(["report", str(file)]) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("ledger-unreadable: ")
+    assert line.endswith("Export it again: `pulumi stack output rotation --json`.")
+
+
+def test_the_events_go_with_a_preview(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--events` without `--preview` is wrong usage, and not passed over."""
+    file = tmp_path / "outputs.json"
+    file.write_text(json.dumps(walk().as_json()))
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["report", str(file), "--events", "events.json"])
+    assert stopped.value.code == 2
+    assert "--events goes with --preview" in capsys.readouterr().err

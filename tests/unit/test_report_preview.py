@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -234,6 +235,47 @@ def test_other_json_is_refused(document: object) -> None:
     """JSON that is no preview is refused, not reported as one without changes."""
     with pytest.raises(Refused, match="not-a-preview: x is not what"):
         preview.read(document, where="x")
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"steps": [{}]},
+        {"steps": [{"urn": 1}]},
+        {"steps": [1]},
+        {"steps": {"a": 1}},
+        {"steps": [], "config": [1]},
+        {"diagnostics": [{}]},
+        {"diagnostics": [{"severity": "error"}]},
+        {"diagnostics": [{"severity": "info", "message": None}]},
+    ],
+)
+def test_a_malformed_preview_is_refused(document: object) -> None:
+    """JSON that only begins like a preview is refused in one line."""
+    with pytest.raises(Refused, match=r"\Anot-a-preview: x is not what[^\n]*\Z"):
+        preview.read(document, where="x")
+
+
+@pytest.mark.parametrize("event", [{"policyEvent": {}}, {"policyEvent": {"message": 1}}])
+def test_a_malformed_event_log_is_refused(event: dict[str, Any]) -> None:
+    """A policy event without its message is told of the event log, not of the preview."""
+    with pytest.raises(Refused, match=r"\Anot-a-preview: the event log that was given with x"):
+        preview.read(kept("policy")["preview"], where="x", events=[event])
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"config": {}}, "there are no settings `aks-istio-ca:` in the preview"),
+        ({"config": {"other:size": {"value": "1"}}}, "there are no settings `aks-istio-ca:`"),
+        ({"steps": []}, "there is no stack in the preview"),
+    ],
+)
+def test_a_preview_of_something_else_is_not_admitted(change: dict[str, Any], told: str) -> None:
+    """Without a stack or without settings there is nothing to admit, though nothing failed."""
+    found = preview.read({**kept("unchanged")["preview"], **change}, where="x")
+    assert not found.admitted
+    assert told in markdown(found, now=datetime.now(UTC))
 
 
 TEXT = st.text("abcdefghij -,;()`0123456789", min_size=1, max_size=40).map(str.strip).filter(bool)
