@@ -241,10 +241,9 @@ def test_destroy_leaves_a_group_whose_vault_a_mesh_reads(
         assert azure.find(ids.vault("own", "own-kv")) is not None
 
 
-def test_an_access_policy_of_somebody_else_is_refused_before_a_secret_is_written(
-    stack: Workspace,
-) -> None:
-    """azure-native makes no policy over another one, and would say so at the end of every `up`."""
+def test_an_access_policy_of_somebody_else_is_refused_in_the_preview(stack: Workspace) -> None:
+    """azure-native makes no policy over another one, and would say so only after the secrets are
+    written. The remedy leads on."""
     add_ons = {ADD_ON: {"enabled": True}}
     seed.cluster(stack.state, GROUP, CLUSTER, **{**FOREIGN, "addonProfiles": add_ons})
     identity = live(stack)["addonProfiles"][ADD_ON]["identity"]["objectId"]
