@@ -2,60 +2,47 @@
 
 The program writes `ca-cert`, and an istiod takes it once `ca-key` matches; until then it goes on
 signing with the issuer before (pilot/pkg/bootstrap/istio_ca.go, handleEvent). So what was in force
-before is counted from the moment at which the key was there, which no certificate tells.
+before a switch ends when the key is there, which no certificate tells: its entry in the window is
+open (`until` None), for peers too, until `issuers.NAME.keyWritten` closes it.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from datetime import datetime
 
-from meshca.ledger import Ledger
+from meshca.ledger import Ledger, closed
+from meshca.refusals import iso
 from meshca.rotation import Held
-from meshca.settings import Issuer, KeySource, Settings
+from meshca.settings import KeySource, Settings
 
 
-def signing(settings: Settings, ledger: Ledger) -> tuple[str, Issuer] | None:
-    """Name and settings of the issuer that signs by the ledger; None when its key is not external
-    (or it is configured no more).
-    """
-    name = ledger.describe(ledger.posture.signer.identity).name
+def is_external(settings: Settings, name: str) -> bool:
+    """Whether somebody else writes the key of that issuer."""
     issuer = settings.issuers.get(name)
-    return (name, issuer) if issuer is not None and issuer.key is KeySource.EXTERNAL else None
+    return issuer is not None and issuer.key is KeySource.EXTERNAL
 
 
-def held(settings: Settings, ledger: Ledger) -> tuple[Held, ...]:
-    """What counts in this mesh. Postures of another signer end when the external key was written;
-    they are as good as in force while nobody has said when that was.
-    """
-    external = signing(settings, ledger)
-    if external is None:
-        return ledger.held()
-    return tuple(_counted(ledger, external[1]))
-
-
-def _counted(ledger: Ledger, issuer: Issuer) -> Iterator[Held]:
-    for entry in ledger.held():
-        if entry.until is None or entry.posture.signer == ledger.posture.signer:
-            yield entry
-        elif issuer.key_written is None:
-            yield replace(entry, until=None)
-        else:
-            yield replace(entry, until=max(entry.until, issuer.key_written))
+def window(settings: Settings, ledger: Ledger) -> tuple[Held, ...]:
+    """The ledger's window, closed where the configuration says when the key was written."""
+    issuer = settings.issuers.get(_signer(ledger))
+    written = issuer.key_written if issuer is not None else None
+    return closed(ledger.window, written, since=ledger.since)
 
 
 def advice(settings: Settings, ledger: Ledger) -> str | None:
-    """What to do while it is not known when the key was written; None when it does not matter."""
-    external = signing(settings, ledger)
-    if external is None or external[1].key_written is not None:
+    """What to do about an open entry; None where there is none."""
+    if all(entry.until is not None for entry in window(settings, ledger)):
         return None
-    if all(entry.posture.signer == ledger.posture.signer for entry in ledger.window):
-        return None
-    return acknowledge(external[0])
+    return acknowledge(_signer(ledger), since=ledger.since)
 
 
-def acknowledge(name: str) -> str:
-    """How to say that the key is there."""
+def acknowledge(name: str, *, since: datetime | None = None) -> str:
+    """How to say that the key is there; `since` is when the switch to it was, once it was made."""
+    switch = f"{iso(since)}, the moment of the switch," if since else "the moment of the switch"
     return (
         f"The private key of {name} is external: once it is in the secret `ca-key`, set "
-        f"`issuers.{name}.keyWritten` to the moment at which it was written "
-        '(such as "2027-03-01T12:00:00Z"); time is counted from there.'
+        f"`issuers.{name}.keyWritten` to the moment at which it was written, or to {switch} if it "
+        "was there before; time is counted from then."
     )
+
+
+def _signer(ledger: Ledger) -> str:
+    return ledger.describe(ledger.posture.signer.identity).name

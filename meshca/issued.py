@@ -139,6 +139,8 @@ class Issued:
             written={name: tags[WRITTEN] for name, tags in written.items()},
             restarts=restarts,
             uncertain=self.plan.uncertain,
+            external=self.plan.external,
+            key_written=self.plan.key_written,
         )
 
     def shown(self) -> evidence.Expected | None:

@@ -4,7 +4,7 @@ The ledger is the stack output `rotation`: plain JSON, read back by the next pre
 previews of peers. It holds no secret. Moments are RFC 3339 text; spans are whole seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -144,7 +144,14 @@ class Ledger:
             move = stance(after, active, incoming)
             wanted = posture(after, self._issuer(active), self._issuer(incoming))
         # A pace that became slower also holds for what entered the window before, as for a move.
-        held = [replace(entry, pace=entry.pace.slower(self.pace)) for entry in self.held()]
+        # An open entry ends now at the earliest.
+        held = [
+            Held(self.posture, self.pace),
+            *(
+                replace(entry, pace=entry.pace.slower(self.pace), until=entry.until or self.since)
+                for entry in self.window
+            ),
+        ]
         refusals = window_refusals(held, wanted, now=self.since, describe=self.describe)
         ends = [refusal.legal_at for refusal in refusals if refusal.legal_at is not None]
         return NextMove(move, max(ends, default=self.since))
@@ -225,6 +232,8 @@ def advance(
     restarted: datetime | None = None,
     restarts: Restarts | None = None,
     uncertain: Sequence[Posture] = (),
+    external: bool = False,
+    key_written: datetime | None = None,
 ) -> Ledger:
     """The ledger after an `up` that completed `posture` at `now`.
 
@@ -234,13 +243,19 @@ def advance(
     then, and counts no longer. `restarts` tells what that rests on; where it names laggards, it
     only tells since when the posture is in force. Restarts that were made before this `up`, or an
     earlier one, wrote a secret prove nothing about what it replaced (`written` says when).
-    `uncertain` is what may have been in force before the first ledger.
+    `uncertain` is what may have been in force before the first ledger. With an `external` key of
+    the signer nobody knows when a posture of another signer ends, until `key_written` tells.
     Without any change the ledger stays as it is, byte for byte.
     """
     shown = None
     if restarts is not None and _tells_of_now(restarts, ledger, written):
         shown = restarts.shown
         restarted = restarted if restarts.laggards else shown
+
+    def end(was: Posture) -> datetime | None:
+        evident = restarted or shown
+        return evident or (None if external and was.signer != posture.signer else now)
+
     if ledger is None:
         return Ledger(
             1,
@@ -248,7 +263,7 @@ def advance(
             posture,
             now,
             pace,
-            window=tuple(Held(was, pace, now) for was in uncertain),
+            window=tuple(Held(was, pace, end(was)) for was in uncertain),
             records=records,
             access=access,
             mesh=mesh,
@@ -261,13 +276,13 @@ def advance(
     if unfinished and unfinished.posture != posture:
         over.append(unfinished.posture)
     slower = ledger.pace.slower(pace)
-    ended = [Held(was, slower, restarted or shown or now) for was in over]
+    ended = [Held(was, slower, end(was)) for was in over]
     if slower != pace:
         # Leaves of the longer life, under the posture that stays, are about until they end.
         ended.append(Held(posture, slower, now))
-    window = ledger.window
+    window = closed(ledger.window, restarted or shown or key_written, since=ledger.since)
     if ended or restarted:
-        counting = (*ledger.window, *ended)
+        counting = (*window, *ended)
         window = tuple(entry for entry in counting if _still_counts(entry, now, restarted))
     remembered = {
         identity: record
@@ -290,6 +305,21 @@ def advance(
         mixed=None,
         written=written or {},
         restarts=restarts or _still_holds(ledger, posture),
+    )
+
+
+def closed(
+    entries: Iterable[Held], key_written: datetime | None, *, since: datetime
+) -> tuple[Held, ...]:
+    """The entries of a window, the open ones ended when the signer's external key was written.
+
+    Only a moment after `since`, at which the posture in force came, tells of its key: an earlier
+    one may be left over from the rotation before.
+    """
+    if key_written is None or key_written < since:
+        return tuple(entries)
+    return tuple(
+        replace(entry, until=key_written) if entry.until is None else entry for entry in entries
     )
 
 

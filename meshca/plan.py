@@ -35,7 +35,7 @@ from meshca.rotation import (
     trust_refusals,
     window_refusals,
 )
-from meshca.settings import KeySource, Settings
+from meshca.settings import Settings
 
 ADMISSIBLE = frozenset(
     {
@@ -78,6 +78,8 @@ class Plan:
     """What may have been in force before, of a mesh whose ledger was lost."""
     external: bool = False
     """Whether somebody else writes the signer's key."""
+    key_written: datetime | None = None
+    """When it was written, as the configuration says."""
 
     @property
     def trusted(self) -> frozenset[str]:
@@ -132,7 +134,7 @@ def plan(
         describe = _describer(by_identity, ledger)
         advice = ledger and external_keys.advice(settings, ledger)
         advice = advice or _advice(settings, known, ledger, wanted)
-        held = (*(external_keys.held(settings, ledger) if ledger else ()), *peers)
+        held = (*(_in_use(settings, ledger) if ledger else ()), *peers)
         held = tuple(Held(h.posture, h.pace.slower(pace), h.until, h.peer) for h in held)
         refusals += [
             *ledger_refusals(settings, ledger),
@@ -156,8 +158,8 @@ def plan(
         override=override,
         admitted=admitted,
         uncertain=_uncertain(settings, known) if ledger is None else (),
-        external=settings.issuers[by_identity[wanted.signer.identity].name].key
-        is KeySource.EXTERNAL,
+        external=external_keys.is_external(settings, by_identity[wanted.signer.identity].name),
+        key_written=settings.issuers[by_identity[wanted.signer.identity].name].key_written,
     )
 
 
@@ -212,6 +214,11 @@ def _somebody_elses(identity: Identity) -> CertificateRef:
     kind, _, digest = identity.rpartition(":")
     shown = f"sha256 {digest[:16]}" if kind == "sha256" else identity
     return CertificateRef(f"{shown}, of another stack", foreign=True)
+
+
+def _in_use(settings: Settings, ledger: Ledger) -> tuple[Held, ...]:
+    """What counts in this mesh: the posture in force, and the window."""
+    return (Held(ledger.posture, ledger.pace), *external_keys.window(settings, ledger))
 
 
 def _uncertain(settings: Settings, known: Mapping[str, Member]) -> tuple[Posture, ...]:

@@ -39,7 +39,8 @@ def state(ledger: Ledger, *, now: datetime) -> list[str]:
     if ledger.mixed:
         what = f"`{ledger.mixed}` was written in part: run `pulumi up` without --target"
         lines += _entry("Mixed", [what])
-    alive = [entry for entry in ledger.window if (entry.leaves_trust_window() or now) > now]
+    ends = ((entry, entry.leaves_trust_window()) for entry in ledger.window)
+    alive = [entry for entry, end in ends if end is None or end > now]
     if alive:
         lines += _entry("Lingers", [_lingering(entry, ledger) for entry in alive])
         lines += _entry("Proof", [EVIDENCE[ledger.propagation]])
@@ -94,7 +95,7 @@ def _lingering(entry: Held, ledger: Ledger) -> str:
     roots = " and ".join(ledger.describe(root).name for root in entry.posture.trust)
     only = " only" if len(entry.posture.trust) < len(ledger.posture.trust) else ""
     end = entry.leaves_trust_window()
-    until = f"until {iso(end)}" if end else "for now"
+    until = f"until {iso(end)}" if end else "until it is known that the new signer has its key"
     return f"leaves of {signer}, and proxies that trust {roots}{only}, {until}"
 
 
@@ -146,6 +147,8 @@ def ahead(plan: Plan, ledger: Ledger | None, *, restarts: bool) -> str | None:
         access=None,
         mesh=False,
         uncertain=plan.uncertain,
+        external=plan.external,
+        key_written=plan.key_written,
     )
     move = after.next_move()
     if move is None:

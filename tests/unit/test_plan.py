@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from meshca import words
-from meshca.ledger import Ledger, Record, advance
+from meshca.ledger import Ledger, Record, Restarts, advance
+from meshca.ledger_reading import parse, peer_window
 from meshca.material import Material
 from meshca.plan import Plan, plan
 from meshca.refusals import CertificateRef, Refusal, Refused, iso
@@ -96,6 +97,8 @@ class Stack:
                 mesh=True,
                 override=admitted.override,
                 uncertain=admitted.uncertain,
+                external=admitted.external,
+                key_written=admitted.key_written,
             )
             self.now += RENEWAL
 
@@ -287,7 +290,7 @@ def test_a_new_stack_has_nothing_to_wait_for() -> None:
 
 @pytest.fixture
 def switched() -> Stack:
-    """A stack whose external signer was switched a minute ago."""
+    """A stack whose external signer was switched W ago."""
     stack = Stack()
     for issuer in stack.issuers.values():
         issuer["key"] = "external"
@@ -295,44 +298,92 @@ def switched() -> Stack:
     return stack
 
 
+SWITCH = NOW + 2 * RENEWAL
+"""When that was."""
+
+
 def test_an_external_signer_is_not_known_to_sign_until_its_key_is_there(switched: Stack) -> None:
     """Until then every istiod goes on signing with the issuer before, however long it takes."""
     switched.now += 30 * DAY
-    for refusal in switched.refused("retire a1 b1"):
-        assert refusal.id in ("retires-too-early", "drops-chain-too-early")
+    refusals = switched.refused("retire a1 b1")
+    assert ids(refusals) == ["retires-too-early", "drops-chain-too-early"]
+    for refusal in refusals:
         assert refusal.mitigation == (
             "The private key of b1 is external: once it is in the secret `ca-key`, set "
-            "`issuers.b1.keyWritten` to the moment at which it was written (such as "
-            '"2027-03-01T12:00:00Z"); time is counted from there.'
+            "`issuers.b1.keyWritten` to the moment at which it was written, or to "
+            f"{iso(SWITCH)}, the moment of the switch, if it was there before; time is counted "
+            "from then."
         )
-    assert switched.refused("retire a1 b1") != []
 
 
+@pytest.mark.parametrize("recorded", [False, True])
 def test_the_window_of_an_external_signer_begins_when_its_key_was_written(
-    switched: Stack,
+    switched: Stack, recorded: bool
 ) -> None:
-    """Not when the program wrote its certificate."""
-    written = switched.now + 3 * HOUR
+    """Not when the program wrote its certificate; whether an `up` came in between or not."""
+    written = SWITCH + 3 * HOUR
     switched.issuers["b1"]["keyWritten"] = iso(written)
+    if recorded:
+        switched.up("switch a1 b1")
     switched.now = written + HOUR
-    [refusal] = switched.refused("retire a1 b1")
-    assert refusal.legal_at == written + RENEWAL
+    assert {refusal.legal_at for refusal in switched.refused("retire a1 b1")} == {written + RENEWAL}
     switched.now = written + RENEWAL
     assert switched.refused("retire a1 b1") == []
 
 
-def test_a_key_written_before_its_certificate_ends_nothing_earlier(switched: Stack) -> None:
-    """istiod takes the two together."""
+def test_what_is_left_of_an_earlier_rotation_tells_nothing_of_this_key(switched: Stack) -> None:
+    """The moment has to come after the switch; a going back has written another key meanwhile."""
     switched.issuers["b1"]["keyWritten"] = iso(NOW)
-    switched.now -= HOUR
-    assert {refusal.legal_at for refusal in switched.refused("retire a1 b1")} == {
-        switched.now + HOUR
-    }
+    assert ids(switched.refused("retire a1 b1")) == ["retires-too-early", "drops-chain-too-early"]
+
+
+def test_an_open_window_is_as_good_as_in_force_for_peers(switched: Stack) -> None:
+    """They see that nobody knows when it ended."""
+    assert switched.ledger is not None
+    read = peer_window(switched.ledger.as_json(), peer="org/p/west")
+    assert [entry.until for entry in read] == [None, None]
+
+
+def test_an_open_window_is_read_back(switched: Stack) -> None:
+    """Pulumi leaves out what is null."""
+    assert switched.ledger is not None
+    shown = switched.ledger.as_json()
+    for entry in shown["window"]:
+        del entry["until"]
+    assert parse(shown, where="ledger") == switched.ledger
+
+
+def test_an_open_window_is_told_of(switched: Stack) -> None:
+    """In the state of the ledger."""
+    assert switched.ledger is not None
+    assert any(
+        line.endswith("until it is known that the new signer has its key")
+        for line in words.state(switched.ledger, now=switched.now)
+    )
 
 
 def test_going_back_from_an_external_signer_needs_no_key(switched: Stack) -> None:
     """Both stay in the chain, and both roots trusted."""
     assert switched.refused("distribute a1 b1") == []
+
+
+def test_restarts_are_evidence_for_an_external_signer_too(switched: Stack) -> None:
+    """Every istiod was seen to sign with it."""
+    assert switched.ledger is not None
+    plan = switched.plan("switch a1 b1")
+    after = advance(
+        switched.ledger,
+        now=switched.now,
+        stance=plan.stance,
+        posture=plan.posture,
+        pace=plan.pace,
+        records=switched.ledger.records,
+        access=None,
+        mesh=True,
+        external=True,
+        restarts=Restarts("digest", switched.now),
+    )
+    assert after.window == ()
 
 
 def test_a_switch_to_an_external_signer_says_who_has_to_do_what() -> None:
