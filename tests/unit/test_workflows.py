@@ -158,6 +158,14 @@ def test_the_verdict_on_a_pull_request_is_always_given() -> None:
     }
 
 
+def test_the_job_that_comments_knows_every_stack() -> None:
+    """So that one whose preview left no report is told of, with where to look."""
+    [given] = [step["env"] for step in JOBS["preview/comment"]["steps"] if "run" in step]
+    assert given["STACKS"] == "${{ needs.stacks.outputs.stacks }}"
+    assert given["JOBS"].endswith("/actions/runs/${{ github.run_id }}")
+    assert "stacks" in JOBS["preview/comment"]["needs"]
+
+
 def test_a_repeated_preview_replaces_its_report() -> None:
     """The report of the attempt before does not make the upload fail."""
     [upload] = [step for _, step in STEPS if "upload-artifact@" in step.get("uses", "")]
