@@ -341,6 +341,10 @@ def _declare_verify(commands: Commands) -> None:
         _verify,
         "Look into the cluster: does istiod use what the stack recorded, and who lags?",
     )
+    declared.epilog = (
+        "Exit codes: 0 all is well, 1 the cluster or the stack cannot be read, 2 wrong usage, "
+        "3 the worst finding is a warning, 4 it is an error."
+    )
     declared.add_argument(
         "--stack", metavar="NAME", help="the stack (default: the one that is selected)"
     )

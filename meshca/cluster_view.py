@@ -13,7 +13,13 @@ from lightkube.resources.apps_v1 import DaemonSet
 from lightkube.resources.core_v1 import ConfigMap, Event, Pod
 
 from meshca import cluster_objects
-from meshca.cluster_connection import PAGE, Connection, ForbiddenError, plain_errors
+from meshca.cluster_connection import (
+    PAGE,
+    Connection,
+    ForbiddenError,
+    UnreachableError,
+    plain_errors,
+)
 from meshca.cluster_facts import IstiodPod, MeshedPod
 from meshca.cluster_objects import TRUST, metadata_of
 from meshca.evidence import Replica, Seen
@@ -49,8 +55,11 @@ class ClusterView:
         with plain_errors():
             answer = self._http.get("version")
             answer.raise_for_status()
-        moment = email.utils.parsedate_to_datetime(answer.headers["Date"])
-        return moment.astimezone(UTC)
+        try:
+            moment = email.utils.parsedate_to_datetime(answer.headers["Date"])
+            return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+        except (KeyError, ValueError, TypeError, OverflowError):
+            raise UnreachableError("its answer has no `Date` that tells the time") from None
 
     def may_look(self) -> None:
         """Ask for one of each thing that is read later: raises ForbiddenError what may not be."""

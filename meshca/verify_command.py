@@ -16,7 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from meshca import pulumi_stack, report, report_input
-from meshca.cluster_connection import Connection, ForbiddenError, UnreachableError
+from meshca.cluster_connection import (
+    Connection,
+    ForbiddenError,
+    UnauthorizedError,
+    UnreachableError,
+)
 from meshca.cluster_view import ClusterView
 from meshca.evidence import Seen
 from meshca.findings import EXIT_CODES, Finding, Place, Severity, Snapshot, worst
@@ -50,6 +55,7 @@ class _Subject:
     ledger: Ledger
     kubeconfig: str
     context: str | None
+    file: Path | None
     place: Place
 
 
@@ -60,7 +66,10 @@ def run(source: Source, *, as_json: bool, out: TextIO, console: Console | None =
     """
     console = console or Console(stderr=True)
     subject = _subject(source)
-    with _reaching(), Connection(subject.kubeconfig, context=subject.context) as connection:
+    with (
+        _reaching(),
+        Connection(subject.kubeconfig, context=subject.context, file=subject.file) as connection,
+    ):
         snapshot = read(ClusterView(connection), console)
     findings = judge(subject.ledger, snapshot, subject.place)
     if as_json:
@@ -130,14 +139,15 @@ def _subject(source: Source) -> _Subject:
     ledger = _ledger(source)
     if source.kubeconfig is not None:
         text = _text(source.kubeconfig)
-        return _Subject(ledger, text, None, Place())
+        return _Subject(ledger, text, None, source.kubeconfig, Place())
     cluster = pulumi_stack.cluster(source.stack)
     name, group = cluster.get("name"), cluster.get("resourceGroup")
     place = Place(str(group), str(name)) if group and name else Place()
     if isinstance(cluster.get("kubeconfig"), str):
-        return _Subject(ledger, cluster["kubeconfig"], None, place)
+        return _Subject(ledger, cluster["kubeconfig"], None, None, place)
     # `az aks get-credentials` names the context after the cluster: nobody verifies another one.
-    return _Subject(ledger, _text(_default_kubeconfig()), str(name) if name else None, place)
+    file = _default_kubeconfig()
+    return _Subject(ledger, _text(file), str(name) if name else None, file, place)
 
 
 def _ledger(source: Source) -> Ledger:
@@ -146,7 +156,18 @@ def _ledger(source: Source) -> Ledger:
         found = report.read(report_input.load(source.ledger), where=where, copied=True)
     else:
         named = f"stack {source.stack}" if source.stack else "the selected stack"
-        found = report.read(pulumi_stack.outputs(source.stack), where=f"the outputs of {named}")
+        outputs = pulumi_stack.outputs(source.stack)
+        if not outputs:
+            raise Refused(
+                [
+                    Refusal(
+                        "no-ledger",
+                        f"{named} has no outputs: it was never brought up",
+                        "Run `pulumi up` first, or name another stack with --stack.",
+                    )
+                ]
+            )
+        found = report.read(outputs, where=f"the outputs of {named}")
     if found.ledger is None:
         raise Refused(
             [
@@ -169,7 +190,7 @@ def _default_kubeconfig() -> Path:
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise Refused(
             [
@@ -194,6 +215,17 @@ def _reaching() -> Iterator[None]:
                     "cluster-unreachable",
                     f"the cluster does not answer ({error})",
                     "Is it running, and can it be reached from here? Try `kubectl get nodes`.",
+                )
+            ]
+        ) from None
+    except UnauthorizedError as error:
+        raise Refused(
+            [
+                Refusal(
+                    "cluster-forbidden",
+                    f"the cluster does not take the credentials of the kubeconfig ({error})",
+                    "Log in again (`az login`), or get a new kubeconfig with `az aks "
+                    "get-credentials`.",
                 )
             ]
         ) from None

@@ -159,7 +159,7 @@ def test_a_ca_of_its_own_is_seen(istiods: Istiods, files: tuple[str, ...]) -> No
     [
         ({"user": "nobody"}, "cluster-forbidden: the cluster refuses: "),
         ({"port": ":6444"}, "cluster-unreachable: the cluster does not answer ("),
-        ({"text": "hush"}, "kubeconfig-unusable: the kubeconfig cannot be used: it is not one"),
+        ({"text": "hush"}, "kubeconfig-unusable: the kubeconfig {file} cannot be used: it is not"),
     ],
     ids=["forbidden", "away", "no kubeconfig"],
 )
@@ -172,7 +172,7 @@ def test_what_cannot_be_judged_ends_with_1(
     Path(files[1]).write_text(text)
     done = verify(*files)
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith(id_)
+    assert done.err.startswith(id_.format(file=files[1]))
     assert len(done.err.splitlines()) == 1
 
 
