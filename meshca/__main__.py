@@ -1,6 +1,7 @@
 """The operator's commands: `python -m meshca --help`.
 
-Exit codes: 0 when all is well, 1 when something is refused, 2 when the command is used wrongly.
+Exit codes: 0 when all is well, 1 when something is refused, 2 when the command is used wrongly, 70
+when this program is at fault; 130 and 141 when it was stopped by Ctrl-C or by a closed pipe.
 Refusals of `check` are its result and go to stdout; those of other commands go to stderr. `verify`
 ends with 3 when its worst finding is a warning, with 4 when it is an error.
 
@@ -11,6 +12,7 @@ exit code; Refused may pass through the latter.
 """
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -18,12 +20,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from meshca.certificates import Key
 
 OK, REFUSED = 0, 1
+AT_FAULT = 70
+"""EX_SOFTWARE of sysexits.h: not a verdict on anything."""
+STOPPED, PIPE_CLOSED = 130, 141
+"""As shells tell of SIGINT and SIGPIPE."""
+
+TRACEBACK = "MESHCA_TRACEBACK"
+"""Set to 1, an unexpected error is shown as Python shows it, which may hold anything."""
 
 ALGORITHMS = ("ECDSA-P384", "ECDSA-P256", "RSA-4096", "RSA-3072", "RSA-2048")
 MAX_DAYS = 36500
@@ -37,28 +46,108 @@ Commands = Any
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A subject may hold letters that the terminal's encoding has not.
-            stream.reconfigure(errors="backslashreplace")
-    parsed = parser().parse_args(arguments)
+    try:
+        return _settled(arguments)
+    except BrokenPipeError:
+        # Whoever read has seen enough (`| head`); say nothing more, at exit neither.
+        _drop_output()
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        _say("Stopped; no file is half written.")
+        return STOPPED
+    except Exception as error:
+        # The last resort, behind those that know the cause.
+        if os.environ.get(TRACEBACK) == "1":
+            raise
+        # Not its message, which may hold what it stumbled over.
+        _say(
+            f"unexpected: {type(error).__name__} at {_place(error)}, a mistake in this program. "
+            f"Set {TRACEBACK}=1 to see more, and report it."
+        )
+        return AT_FAULT
+
+
+def _settled(arguments: Sequence[str] | None) -> int:
+    """Runs one command; what is refused, and a standard output that is of no use, are told."""
+    _settle_streams()
     from meshca.refusals import Refused
 
+    parsed = parser().parse_args(arguments)
+    if sys.stdout is None:
+        _say(_no_output("it is closed", "Redirect it, to /dev/null if need be."))
+        return REFUSED
     run: Callable[[Arguments], int] = parsed.run
     try:
         code = run(parsed)
         sys.stdout.flush()
     except Refused as refused:
-        print(refused, file=sys.stderr)
+        _say(str(refused))
         return REFUSED
     except BrokenPipeError:
-        # Whoever read has seen enough (`| head`); say nothing more, at exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return REFUSED
-    except (KeyboardInterrupt, EOFError):
-        print("Stopped; nothing was written.", file=sys.stderr)
+        raise
+    except OSError as error:
+        # Commands tell of files themselves; what is left is the output, such as on a full disk.
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG):
+            raise
+        _drop_output()
+        _say(_no_output(error.strerror, "Files that the command makes are written all the same."))
         return REFUSED
     return code
+
+
+def _settle_streams() -> None:
+    """Makes the standard streams such that nothing but what is meant for them goes there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # Closed: the next file, be it a key, would take its place and get what is said.
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A subject may hold letters that the terminal's encoding has not.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _say(line: str) -> None:
+    """One line on standard error, whatever has become of that."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def _drop_output() -> None:
+    """Sends what is still to be written nowhere, so that Python does not stumble over it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for number in (1, 2) if _is_broken(sys.stderr) else (1,):
+        os.dup2(nowhere, number)
+
+
+def _is_broken(stream: TextIO) -> bool:
+    try:
+        stream.flush()
+    except OSError:
+        return True
+    return False
+
+
+def _no_output(why: str | None, then: str) -> str:
+    return f"cannot-write: standard output cannot be written: {why}. {then}"
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: the last file of this program that it passed, and the line."""
+    place = "an unknown place"
+    trace = error.__traceback__
+    while trace is not None:
+        file = Path(trace.tb_frame.f_code.co_filename)
+        if file.parent == Path(__file__).parent:
+            place = f"{file.name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
 
 
 def parser() -> argparse.ArgumentParser:
@@ -165,12 +254,12 @@ def _declare_root(commands: Commands) -> None:
 
 
 def _new_root(arguments: Arguments) -> int:
-    from meshca import certificates, new_files, offline
+    from meshca import certificates, new_files, offline, passphrases
 
     certificate_path = arguments.out / "root-cert.pem"
     key_path = arguments.out / "root-key.pem"
     new_files.refuse_existing(certificate_path, key_path)
-    passphrase = _new_passphrase(arguments.passphrase_file, arguments.encrypt)
+    passphrase = passphrases.new(arguments.passphrase_file, ask=arguments.encrypt)
     key = offline.make_key(offline.Algorithm(arguments.algorithm))
     root = offline.make_root(
         key,
@@ -396,9 +485,12 @@ def _leaf_ttl(text: str) -> timedelta:
 
 
 def _days(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MAX_DAYS):
+    digits = text.lstrip("0")
+    # Python reads no number of thousands of digits.
+    short = text.isascii() and text.isdigit() and 0 < len(digits) <= len(str(MAX_DAYS))
+    if not short or int(digits) > MAX_DAYS:
         raise argparse.ArgumentTypeError(f"{text}: whole days, 1 to {MAX_DAYS}")
-    return int(text)
+    return int(digits)
 
 
 def _declare_days(declared: argparse.ArgumentParser, default: int) -> None:
@@ -417,48 +509,15 @@ def _declare_passphrase_file(declared: argparse.ArgumentParser) -> None:
 
 
 def _root_key(path: Path, passphrase_file: Path | None) -> "Key":
-    from meshca import certificates
+    from meshca import certificates, passphrases
 
     def passphrase() -> bytes:
-        return _first_line(passphrase_file) if passphrase_file else _asked(f"Passphrase of {path}")
+        if passphrase_file is not None:
+            return passphrases.of_file(passphrase_file)
+        return passphrases.asked(f"Passphrase of {path}")
 
     text = certificates.read_text(path)
     return certificates.load_key(text, where=str(path), passphrase=passphrase)
-
-
-def _new_passphrase(passphrase_file: Path | None, encrypt: bool) -> bytes | None:
-    if passphrase_file is not None:
-        return _first_line(passphrase_file)
-    if not encrypt:
-        return None
-    given = _asked("Passphrase of the new key")
-    if given != _asked("Once more"):
-        raise _no_passphrase("the two passphrases differ")
-    return given
-
-
-def _asked(prompt: str) -> bytes:
-    from getpass import getpass
-
-    given = getpass(f"{prompt}: ")
-    if not given:
-        raise _no_passphrase("the passphrase is empty")
-    return given.encode()
-
-
-def _first_line(path: Path) -> bytes:
-    from meshca import certificates
-
-    line = certificates.read_text(path).partition("\n")[0].rstrip("\r")
-    if not line:
-        raise _no_passphrase(f"the first line of {path} is empty")
-    return line.encode()
-
-
-def _no_passphrase(reason: str) -> Exception:
-    from meshca.refusals import Refusal, Refused
-
-    return Refused([Refusal("no-passphrase", reason, "Give it again; nothing was written.")])
 
 
 if __name__ == "__main__":

@@ -183,6 +183,10 @@ def test_check_judges_by_the_leaf_lifetime(copy: Path, capsys: pytest.CaptureFix
         ["root", "new", "--out", "x", "--common-name", "X", "--algorithm", "RSA-1024"],
         ["root", "new", "--out", "x", "--common-name", "X", "--days", "0"],
         ["root", "new", "--out", "x", "--common-name", "X", "--days", "1.5"],
+        ["root", "new", "--out", "x", "--common-name", "X", "--days", "36501"],
+        ["root", "new", "--out", "x", "--common-name", "X", "--days", "00000000199999"],
+        ["root", "new", "--out", "x", "--common-name", "X", "--days", "0000000012345678901234"],
+        ["root", "new", "--out", "x", "--common-name", "X", "--days", "9" * 5000],
         ["sign", "x.csr"],
     ],
 )
@@ -544,7 +548,7 @@ def test_a_process_ends_with_the_exit_code(istio_files: Path, tmp_path: Path) ->
 
 
 def test_a_reader_may_leave_early(istio_files: Path) -> None:
-    """A closed pipe, as behind `| head -0`, gives no traceback."""
+    """A closed pipe, as behind `| head -0`, gives no traceback, and is not told as a refusal."""
     process = subprocess.Popen(
         [sys.executable, "-m", "meshca", "check", str(istio_files)],
         cwd=REPOSITORY,
@@ -555,3 +559,106 @@ def test_a_reader_may_leave_early(istio_files: Path) -> None:
     process.stdout.close()
     process.stdout = None
     assert process.communicate()[1] == b""
+    assert process.returncode == 141
+
+
+def shell(line: str, *arguments: object) -> tuple[int, str]:
+    """Exit code and standard error of a shell's line; `meshca` is the program."""
+    program = f'meshca() {{ "{sys.executable}" -m meshca "$@"; }}; {line}'
+    done = subprocess.run(
+        ["sh", "-c", program, "sh", *map(str, arguments)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def test_a_full_disk_is_one_line(istio_files: Path) -> None:
+    """When what is told cannot be written, that is told, and nobody takes it for done."""
+    code, err = shell('meshca check "$1" >/dev/full', istio_files)
+    assert code == 1
+    [line] = err.splitlines()
+    assert line.startswith(
+        "cannot-write: standard output cannot be written: No space left on device."
+    )
+
+
+def test_a_closed_output_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    """No key is made that nobody is told of."""
+    code, err = shell('meshca root new --common-name X --out "$1" >&-', tmp_path / "root")
+    assert code == 1
+    [line] = err.splitlines()
+    assert line.startswith("cannot-write: standard output cannot be written: it is closed.")
+    assert not (tmp_path / "root").exists()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full", "<&-", "<&- 2>&-"])
+def test_a_new_root_is_whole_whatever_is_closed(tmp_path: Path, closed: str) -> None:
+    """A key does not take the place of a closed stream, and so gets nothing else to hold."""
+    code, err = shell(f'meshca root new --common-name X --out "$1" >/dev/null {closed}', tmp_path)
+    assert (code, err) == (0, "")
+    load_pem_private_key((tmp_path / "root-key.pem").read_bytes(), None)
+
+
+def test_refusals_do_not_go_where_results_go(tmp_path: Path) -> None:
+    """With standard error closed, standard output stays empty."""
+    out = tmp_path / "out"
+    assert shell('meshca report none.json >"$1" 2>&-', out) == (1, "")
+    assert out.read_text() == ""
+
+
+def stopping(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """Makes `check` end with an error."""
+
+    def check(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("meshca.checking.check", check)
+
+
+def test_ctrl_c_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 130, which shells know, and no verdict."""
+    stopping(monkeypatch, KeyboardInterrupt())
+    assert run(capsys, "check", tmp_path) == (130, "", "Stopped; no file is half written.\n")
+
+
+def test_ctrl_c_while_importing_is_one_line(tmp_path: Path) -> None:
+    """Whoever stops a command before it has begun sees no traceback either."""
+    program = (
+        "import sys, meshca.__main__ as m\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'meshca.refusals': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "sys.exit(m.main(['check', '.']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (130, "Stopped; no file is half written.\n")
+
+
+def test_what_nobody_thought_of_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 70, with type and place; the message may hold a secret and is not shown."""
+    stopping(monkeypatch, LookupError("hush"))
+    code, out, err = run(capsys, "check", tmp_path)
+    assert (code, out, len(err.splitlines())) == (70, "", 1)
+    assert err.startswith("unexpected: LookupError at __main__.py:")
+    assert "MESHCA_TRACEBACK=1" in err
+    assert "hush" not in err
+
+
+def test_more_is_shown_when_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With MESHCA_TRACEBACK=1 the error itself comes out."""
+    stopping(monkeypatch, LookupError("hush"))
+    monkeypatch.setenv("MESHCA_TRACEBACK", "1")
+    with pytest.raises(LookupError, match="hush"):
+        run(capsys, "check", tmp_path)
