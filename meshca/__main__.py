@@ -306,11 +306,11 @@ def _sign(arguments: Arguments) -> int:
     from meshca import certificates, new_files, offline
 
     new_files.refuse_existing(arguments.out)
-    request_text = certificates.read_text(arguments.request)
+    request_text = certificates.read_text(arguments.request, decode=certificates.DECODE_REQUEST)
     certificate = offline.sign(
         offline.parse_request(request_text, where=str(arguments.request)),
         name=str(arguments.request),
-        root=certificates.read_certificate(arguments.root),
+        root=offline.parse_root(certificates.read_text(arguments.root), where=str(arguments.root)),
         root_key=_root_key(arguments.key, arguments.passphrase_file),
         lifetime=timedelta(days=arguments.days),
         now=_now(),
@@ -467,9 +467,15 @@ def _now() -> datetime:
 
 
 def _directory(text: str) -> Path:
-    if not Path(text).is_dir():
+    path = Path(text)
+    try:
+        found = path.is_dir()
+    except OSError:
+        # Why it cannot be looked at is a verdict.
+        return path
+    if not found:
         raise argparse.ArgumentTypeError(f"{text} is not a directory")
-    return Path(text)
+    return path
 
 
 def _leaf_ttl(text: str) -> timedelta:
@@ -516,7 +522,7 @@ def _root_key(path: Path, passphrase_file: Path | None) -> "Key":
             return passphrases.of_file(passphrase_file)
         return passphrases.asked(f"Passphrase of {path}")
 
-    text = certificates.read_text(path)
+    text = certificates.read_text(path, decode=certificates.DECODE_KEY)
     return certificates.load_key(text, where=str(path), passphrase=passphrase)
 
 

@@ -109,6 +109,9 @@ def refusals(
     """
     texts = {name: text for name, text in bundle.texts().items() if name not in unread}
     found = [*_too_large(texts)]
+    if found:
+        # No vault takes it, whatever it holds; and of a whole disk's worth all would be parsed.
+        return found
     roots = _certificates(texts, ROOT_CERT, found)
     signers = _certificates(texts, CA_CERT, found)
     chain = _certificates(texts, CERT_CHAIN, found)

@@ -30,6 +30,7 @@ from meshca.x509_facts import (
     points_to,
     reference,
     same_name,
+    serial_number,
     shown,
     value,
 )
@@ -220,7 +221,7 @@ def _has_a_subject(name: str, certificate: x509.Certificate) -> Iterator[Refusal
 
 def _has_a_serial_number(name: str, certificate: x509.Certificate) -> Iterator[Refusal]:
     """The serial number must be positive (RFC 5280 4.1.2.2); Go does not parse a negative one."""
-    if certificate.serial_number <= 0:
+    if serial_number(certificate) <= 0:
         yield Refusal(
             id="bad-serial-number",
             reason=f"{name} has a serial number that is not positive",

@@ -7,6 +7,7 @@ always the same bytes: 64 columns, LF, one final newline, keys as PKCS#8.
 Nothing here shows a private key, nor any other text of a file that was refused.
 """
 
+import shlex
 import stat
 import warnings
 from collections.abc import Callable
@@ -54,6 +55,10 @@ __all__ = [
 
 MAX_FILE_BYTES = 1_000_000
 """No certificate or key is near this; a path that points at a disk image is."""
+
+DECODE_CERTIFICATE = "openssl x509 -inform der -in {} -out {}"
+DECODE_KEY = "(umask 077; openssl pkey -inform der -in {} -out {})"
+DECODE_REQUEST = "openssl req -inform der -in {} -out {}"
 
 _KEY_LABELS = ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY")
 """PKCS#8, PKCS#1, SEC1: what istiod reads (security/pkg/pki/util/crypto.go)."""
@@ -175,11 +180,14 @@ def read_certificate(path: Path) -> x509.Certificate:
 
 def read_key(path: Path) -> Key:
     """The only private key of a file. Raises Refused, also when the file cannot be read."""
-    return parse_key(read_text(path), where=str(path))
+    return parse_key(read_text(path, decode=DECODE_KEY), where=str(path))
 
 
-def read_text(path: Path) -> str:
-    """The text of a PEM file. Raises Refused, with one line that says why it cannot be read."""
+def read_text(path: Path, *, decode: str = DECODE_CERTIFICATE) -> str:
+    """The text of a PEM file. Raises Refused, with one line that says why it cannot be read.
+
+    `decode` is the command that makes PEM of DER of the kind that belongs there.
+    """
     try:
         about = path.stat()
         if stat.S_ISDIR(about.st_mode):
@@ -201,13 +209,17 @@ def read_text(path: Path) -> str:
         raise _refused(
             "not-text",
             f"{path} is not text",
-            f"If it is DER, convert it: `openssl x509 -inform der -in {path} -out {path}.pem`.",
+            f"If it is DER, convert it: `{decode.format(*_quoted(path))}`.",
         ) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not a path"
         raise _refused(
             "unreadable-file", f"{path} cannot be read: {why}", "Correct path or permissions."
         ) from None
+
+
+def _quoted(path: Path) -> tuple[str, str]:
+    return shlex.quote(str(path)), shlex.quote(f"{path}.pem")
 
 
 # Writing

@@ -1,5 +1,6 @@
 """Judging a directory with the four files of a bundle, and saying what was found."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +11,13 @@ from cryptography import x509
 
 from meshca import durations
 from meshca.bundle import Bundle, refusals
-from meshca.certificates import parse_certificate, parse_certificates, read_text
+from meshca.certificates import (
+    DECODE_CERTIFICATE,
+    DECODE_KEY,
+    parse_certificate,
+    parse_certificates,
+    read_text,
+)
 from meshca.hierarchy import CA_CERT, CA_KEY, CERT_CHAIN, ROOT_CERT, Contents
 from meshca.refusals import Refusal, Refused, iso
 from meshca.x509_facts import fingerprint, is_signed_by, key_kind, shown
@@ -49,11 +56,14 @@ class Verdict:
 
 def check(directory: Path, *, now: datetime, leaf_ttl: timedelta) -> Verdict:
     """Judges `directory` as istiod would find it mounted, and as its peers would meet it."""
+    if (closed := _closed(directory)) is not None:
+        return Verdict(directory, leaf_ttl, None, (closed,))
     found: list[Refusal] = list(_beside(directory))
     texts: dict[str, str] = {}
     for name in (ROOT_CERT, CA_CERT, CA_KEY, CERT_CHAIN):
         try:
-            texts[name] = read_text(directory / f"{name}.pem")
+            decode = DECODE_KEY if name == CA_KEY else DECODE_CERTIFICATE
+            texts[name] = read_text(directory / f"{name}.pem", decode=decode)
         except Refused as refused:
             found.extend(refused.refusals)
     bundle = Bundle(
@@ -64,7 +74,25 @@ def check(directory: Path, *, now: datetime, leaf_ttl: timedelta) -> Verdict:
     )
     unread = {ROOT_CERT, CA_CERT, CERT_CHAIN} - set(texts)
     found += refusals(bundle, now=now, leaf_ttl=leaf_ttl, unread=unread)
-    return Verdict(directory, leaf_ttl, _contents(bundle), tuple(found))
+    # Of a file that is far too large, not all is read.
+    whole = not any(refusal.id == "too-large" for refusal in found)
+    return Verdict(directory, leaf_ttl, _contents(bundle) if whole else None, tuple(found))
+
+
+def _closed(directory: Path) -> Refusal | None:
+    """Why nothing in the directory can be looked at."""
+    try:
+        # It takes the right to enter, not only to see that it is there.
+        os.stat(directory / "tls.crt")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return Refusal(
+            "unreadable-file",
+            f"what is in {directory} cannot be read: {error.strerror}",
+            "Correct path or permissions.",
+        )
+    return None
 
 
 def _beside(directory: Path) -> Iterator[Refusal]:

@@ -15,6 +15,7 @@ from cryptography import x509
 from meshca import durations, istiod_log
 from meshca.istiod_log import Served
 from meshca.refusals import Refusal, Refused
+from meshca.x509_facts import serial_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Seen:
 
 def serial(certificate: x509.Certificate) -> str:
     """The serial number as istiod prints it: lower-case hex without leading zeros."""
-    return f"{certificate.serial_number:x}"
+    return f"{serial_number(certificate):x}"
 
 
 def stale_namespaces(expected: Expected, seen: Seen) -> list[str]:

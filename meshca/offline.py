@@ -22,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from meshca import pem
 from meshca.bundle import LEAF_TTL
 from meshca.ca_rules import Key, issuer_refusals, key_refusals, root_refusals
+from meshca.certificates import parse_certificate
 from meshca.paths import ISTIOD_NAMES
 from meshca.refusals import Refusal, Refused, iso
 from meshca.x509_facts import is_usable_key, key_kind, reference, shown, value
@@ -63,6 +64,16 @@ def make_root(
 
     Raises Refused when the name cannot be one, or when the root would break a rule.
     """
+    if not common_name.strip() or (organization is not None and not organization.strip()):
+        raise Refused(
+            [
+                Refusal(
+                    "bad-name",
+                    "a common name or an organization of blanks names nobody",
+                    "Give it letters.",
+                )
+            ]
+        )
     attributes = [(NameOID.ORGANIZATION_NAME, organization), (NameOID.COMMON_NAME, common_name)]
     try:
         subject = x509.Name([x509.NameAttribute(oid, text) for oid, text in attributes if text])
@@ -87,6 +98,23 @@ def make_root(
     root = builder.sign(key, _digest(key))
     _raise_any(root_refusals(common_name, root, now=now))
     return root
+
+
+def parse_root(text: str, *, where: str) -> x509.Certificate:
+    """The only certificate of what was given as the root. Raises Refused."""
+    if any(block.is_private_key for block in pem.blocks(text)):
+        # It goes nowhere from here, so this is no reason to replace it.
+        raise Refused(
+            [
+                Refusal(
+                    "not-a-certificate",
+                    f"--root takes the certificate of the root alone, and {where} holds a private"
+                    " key",
+                    "Name the file with the certificate there, and the key with --key.",
+                )
+            ]
+        )
+    return parse_certificate(text, where=where)
 
 
 def parse_request(text: str, *, where: str) -> x509.CertificateSigningRequest:
@@ -224,7 +252,14 @@ def _request_refusals(
     request: x509.CertificateSigningRequest, *, name: str, root_key: Key
 ) -> Iterator[Refusal]:
     """What a request must be by itself; what its certificate must be, `ca_rules` says."""
-    if not request.is_signature_valid:
+    weak = _weak_digest(request)
+    if weak is not None:
+        yield Refusal(
+            "weak-signature",
+            f"{name} is signed with {weak}",
+            "Make the request again with SHA-256: `openssl req -new -sha256`.",
+        )
+    elif not request.is_signature_valid:
         yield Refusal(
             "bad-request-signature",
             f"{name} is not signed with the key that it asks a certificate for",
@@ -253,6 +288,17 @@ def _request_refusals(
         )
 
 
+def _weak_digest(request: x509.CertificateSigningRequest) -> str | None:
+    """The digest under a request's signature, when nobody should trust it."""
+    try:
+        digest = request.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return "an unknown digest"
+    if digest is None or isinstance(digest, hashes.SHA256 | hashes.SHA384 | hashes.SHA512):
+        return None
+    return digest.name.upper().replace("SHA", "SHA-", 1)
+
+
 _ALLOWED_NAMES = (x509.DNSName, x509.UniformResourceIdentifier)
 
 
@@ -260,13 +306,21 @@ def _lifetime_refusals(
     lifetime: timedelta, *, root: x509.Certificate, now: datetime
 ) -> Iterator[Refusal]:
     """V7, before signing, in terms of what can be asked for instead."""
+    if lifetime <= LEAF_TTL:
+        yield Refusal(
+            "ends-too-soon",
+            f"a certificate of {lifetime.days} day would end no later than a leaf that it signs",
+            "Ask for more days with --days, such as the 365 that are the default.",
+        )
     if now + lifetime > root.not_valid_after_utc:
         days = (root.not_valid_after_utc - now) // timedelta(days=1)
         yield Refusal(
             "outlives-issuer",
             f"{lifetime.days} days from now are after the root {shown(root.subject)}, which ends"
             f" at {iso(root.not_valid_after_utc)}",
-            f"Ask for at most {days} days, or sign with a newer root.",
+            f"Ask for at most {days} days, or sign with a newer root."
+            if days > 1
+            else "Sign with a newer root.",
             (reference("root", root),),
         )
 

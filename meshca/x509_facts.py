@@ -2,6 +2,7 @@
 judge them are in `ca_rules` and `paths`.
 """
 
+import warnings
 from typing import TypeVar
 
 from cryptography import x509
@@ -9,6 +10,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from meshca.refusals import CertificateRef
@@ -44,6 +46,13 @@ def fingerprint(certificate: x509.Certificate) -> str:
 def reference(name: str, certificate: x509.Certificate) -> CertificateRef:
     """The certificate as a refusal names it."""
     return CertificateRef(name, fingerprint(certificate), certificate.not_valid_after_utc)
+
+
+def serial_number(certificate: x509.Certificate) -> int:
+    """Its serial number, without cryptography's warning: the rules refuse what is not positive."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        return certificate.serial_number
 
 
 def shown(name: x509.Name) -> str:
@@ -111,7 +120,7 @@ def points_to(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
     if own and authority.key_identifier and authority.key_identifier != own.digest:
         return False
     serial = authority.authority_cert_serial_number
-    if serial is not None and serial != issuer.serial_number:
+    if serial is not None and serial != serial_number(issuer):
         return False
     names = [
         general.value

@@ -27,7 +27,10 @@ USER = "users: [{name: u, user: {token: hush}}]"
             "current-context: c",
             "it names no user",
         ),
-        (f"{CLUSTER}\n{CONTEXT}\nusers: [{{name: u, user: {{token: [hush]}}}}]", "it is not one"),
+        (
+            f"{CLUSTER}\n{CONTEXT}\nusers: [{{name: u, user: {{token: [hush]}}}}]",
+            "it is not one (see `token`)",
+        ),
         (
             f"{CLUSTER}\n{CONTEXT}\nusers: [{{name: u, user: {{auth-provider: {{name: azure}}}}}}]",
             "auth-provider not supported",
