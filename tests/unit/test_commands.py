@@ -211,7 +211,7 @@ def test_an_odd_serial_number_is_told_once(copy: Path, capsys: pytest.CaptureFix
         Encoding.DER
     )
     at = der.index(b"\xa0\x03\x02\x01\x02\x02") + 7
-    odd = der[:at] + b"\xff" + der[at + 1 :]
+    odd = der[:at] + b"\x80" + der[at + 1 :]
     text = pem_text(odd)
     for name in ("ca-cert", "cert-chain"):
         (copy / f"{name}.pem").write_text(text)
