@@ -225,7 +225,7 @@ def _span(value: object) -> timedelta:
 
 
 def _held(fields: Mapping[str, Any]) -> Held:
-    open_end = fields.get("until") is None
+    open_end = _mapping(fields).get("until") is None
     until = None if open_end else _moment(fields["until"])
     if until is not None and until.year > _LAST_YEAR:
         raise ValueError(f"{fields['until']} is no time at which a posture ended")
