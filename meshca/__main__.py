@@ -13,14 +13,15 @@ exit code; Refused may pass through the latter.
 
 import argparse
 import errno
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
+
+from meshca import streams
 
 if TYPE_CHECKING:
     from meshca.certificates import Key
@@ -50,17 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _settled(arguments)
     except BrokenPipeError:
         # Whoever read has seen enough (`| head`); say nothing more, at exit neither.
-        _drop_output()
+        streams.drop_output()
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        _say("Stopped; no file is half written.")
+        streams.say("Stopped; no file is half written.")
         return STOPPED
     except Exception as error:
         # The last resort, behind those that know the cause.
         if os.environ.get(TRACEBACK) == "1":
             raise
         # Not its message, which may hold what it stumbled over.
-        _say(
+        streams.say(
             f"unexpected: {type(error).__name__} at {_place(error)}, a mistake in this program. "
             f"Set {TRACEBACK}=1 to see more, and report it."
         )
@@ -69,19 +70,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _settled(arguments: Sequence[str] | None) -> int:
     """Runs one command; what is refused, and a standard output that is of no use, are told."""
-    _settle_streams()
+    streams.settle()
     from meshca.refusals import Refused
 
     parsed = parser().parse_args(arguments)
     if sys.stdout is None:
-        _say(_no_output("it is closed", "Redirect it, to /dev/null if need be."))
+        streams.say(_no_output("it is closed", "Redirect it, to /dev/null if need be."))
         return REFUSED
     run: Callable[[Arguments], int] = parsed.run
     try:
         code = run(parsed)
         sys.stdout.flush()
     except Refused as refused:
-        _say(str(refused))
+        streams.say(str(refused))
         return REFUSED
     except BrokenPipeError:
         raise
@@ -89,49 +90,12 @@ def _settled(arguments: Sequence[str] | None) -> int:
         # Commands tell of files themselves; what is left is the output, such as on a full disk.
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EFBIG):
             raise
-        _drop_output()
-        _say(_no_output(error.strerror, "Files that the command makes are written all the same."))
+        streams.drop_output()
+        streams.say(
+            _no_output(error.strerror, "Files that the command makes are written all the same.")
+        )
         return REFUSED
     return code
-
-
-def _settle_streams() -> None:
-    """Makes the standard streams such that nothing but what is meant for them goes there."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            # Closed: the next file, be it a key, would take its place and get what is said.
-            os.open(os.devnull, os.O_RDWR)
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A subject may hold letters that the terminal's encoding has not.
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _say(line: str) -> None:
-    """One line on standard error, whatever has become of that."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
-
-def _drop_output() -> None:
-    """Sends what is still to be written nowhere, so that Python does not stumble over it."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for number in (1, 2) if _is_broken(sys.stderr) else (1,):
-        os.dup2(nowhere, number)
-
-
-def _is_broken(stream: TextIO) -> bool:
-    try:
-        stream.flush()
-    except OSError:
-        return True
-    return False
 
 
 def _no_output(why: str | None, then: str) -> str:
